@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""What makes a policy wrong although the schema accepts it. The chart's templates refuse the same, in the same words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv6Network, ip_address, ip_network
+from typing import Any
+
+from udp_security.policy import data
+from udp_security.policy.lifelines import cut_off
+from udp_security.policy.model import (
+    DIRECTIONS,
+    Network,
+    all_rules,
+    canonical,
+    networks,
+    port_range,
+)
+from udp_security.policy.problem import Problem
+from udp_security.policy.segments import segments
+
+Path = tuple[str | int, ...]
+_MAPPED = ip_network("::ffff:0:0/96")
+
+
+def check(values: Mapping[str, Any]) -> list[Problem]:
+    """All problems of merged values that the schema has accepted, in the order of the values."""
+    found: list[Problem] = []
+    for key in ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers"):
+        found += _addresses(values["cluster"][key], ("cluster", key), f"cluster.{key}")
+    found += _rules(values)
+    if values["linux"]["enabled"]:
+        found += _overlap(values)
+        found += cut_off(values)
+    return found
+
+
+def _rules(values: Mapping[str, Any]) -> Iterator[Problem]:
+    names = Counter(rule["name"] for rule in values["rules"])
+    seen: set[str] = set()
+    services = networks(values["cluster"]["serviceCIDRs"])
+    for index, rule in enumerate(values["rules"]):
+        path: Path = ("rules", index)
+        name = rule["name"]
+        if name in seen:
+            yield Problem((*path, "name"), data.message("duplicateName", name, names[name]))
+        seen.add(name)
+        for number, port in enumerate(rule["ports"]):
+            low, high = port_range(port)
+            if high < low:
+                message = data.message("portRange", name, port, f"{high}-{low}")
+                yield Problem((*path, "ports", number), message)
+        for end in ("from", "to"):
+            yield from _addresses(rule.get(end) or [], (*path, end), f'rule "{name}": {end}')
+        yield from _rule(rule, path, services if values["linux"]["enabled"] else ())
+
+
+def _rule(rule: Mapping[str, Any], path: Path, services: Sequence[Network]) -> Iterator[Problem]:
+    name = rule["name"]
+    linux = "linux" in (rule.get("os") or ["linux"])
+    if rule["direction"] == "forward" and not linux:
+        yield Problem((*path, "direction"), data.message("forwardWindows", name))
+    sources, destinations = (_families(rule.get(end)) for end in ("from", "to"))
+    if not sources & destinations:
+        named = (_family_names(rule.get(end)) for end in ("from", "to"))
+        yield Problem((*path, "to"), data.message("noCommonFamily", name, *named))
+    if linux:
+        for number, text in enumerate(rule.get("to") or []):
+            network = ip_network(text, strict=False)
+            for service in services:
+                if _within(network, service):
+                    message = data.message("serviceDestination", name, text, canonical(service))
+                    yield Problem((*path, "to", number), message)
+
+
+def _addresses(texts: Sequence[str], path: Path, where: str) -> Iterator[Problem]:
+    for index, text in enumerate(texts):
+        network = ip_network(text, strict=False)
+        if isinstance(network, IPv6Network) and _within(network, _MAPPED):
+            host = ip_address(text.partition("/")[0])
+            mapped = getattr(host, "ipv4_mapped", None)
+            form = f"{mapped}/{network.prefixlen - 96}" if network.prefixlen < 128 else str(mapped)
+            yield Problem((*path, index), data.message("mapped", where, text, form))
+        elif int(ip_address(text.partition("/")[0])) != int(network.network_address):
+            host = ip_address(text.partition("/")[0])
+            message = data.message("hostBits", where, text, canonical(network), host)
+            yield Problem((*path, index), message)
+
+
+def _overlap(values: Mapping[str, Any]) -> Iterator[Problem]:
+    limit = data.limit("overlapJumps")
+    jumps = 0
+    deepest, deepest_direction = None, ""
+    rules = [rule for rule in all_rules(values) if "linux" in rule.os]
+    for direction in DIRECTIONS:
+        for segment in segments([rule for rule in rules if rule.direction == direction]):
+            depth = len(segment.rules)
+            jumps += depth if depth > 1 else 0
+            if deepest is None or depth > len(deepest.rules):
+                deepest, deepest_direction = segment, direction
+    if jumps > limit and deepest:
+        depth = len(deepest.rules)
+        message = data.message("overlap", depth, deepest_direction, deepest.low, jumps, limit)
+        yield Problem(("rules",), message)
+
+
+def _within(inner: Network, outer: Network) -> bool:
+    return inner.version == outer.version and (
+        inner.network_address in outer and inner.prefixlen >= outer.prefixlen
+    )
+
+
+def _families(texts: Sequence[str] | None) -> set[int]:
+    return {network.version for network in networks(texts)} if texts else {4, 6}
+
+
+def _family_names(texts: Sequence[str] | None) -> str:
+    if not texts:
+        return "any"
+    return " and ".join(f"IPv{family}" for family in sorted(_families(texts)))
