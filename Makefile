@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+
+# Every target installs what it needs and is not here yet (build/install), and says so.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint generate lock clean
+
+install = @build/python build/install $@
+
+# Further arguments for pytest: make test ARGS='-k dns'
+ARGS ?=
+# Test processes: make test JOBS=0 runs the tests one after another.
+JOBS ?= 2
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: ## See the firewall at work in network namespaces (as root or as a plain user)
+	$(install)
+	@build/env udp-security demo
+
+test: ## Run all tests (JOBS=0: one after another, ARGS='-k dns': only some)
+	$(install)
+	@build/env python -m pytest --numprocesses $(JOBS) $(ARGS)
+
+lint: ## Run all linters
+	$(install)
+	@build/env python build/lint.py
+
+generate: ## Write all generated files
+	$(install)
+	@build/env python build/generate.py
+
+lock: ## Lock the newest Python packages that pyproject.toml allows
+	$(install)
+	@build/env build/lock
+
+clean: ## Remove everything that make installed or made
+	@rm -rf .tools .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	@find . -name __pycache__ -prune -exec rm -r {} +
