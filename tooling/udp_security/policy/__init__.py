@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""What a policy is and means: the model, the presets, the checks, and the oracle that every emitter is held to."""
+"""What a policy is and means: model, presets, checks, and the oracle that emitters are held to."""
 
 from udp_security.policy.checks import check
 from udp_security.policy.model import (

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""What makes a policy wrong although the schema accepts it. The chart's templates refuse the same, in the same words."""
+"""What makes a policy wrong although the schema accepts it.
+
+The chart's templates refuse the same, in the same words (files/policy/messages.yaml).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 from udp_security.policy import data
@@ -14,8 +17,11 @@ from udp_security.policy.lifelines import cut_off
 from udp_security.policy.model import (
     DIRECTIONS,
     Network,
+    Rule,
+    address_text,
     all_rules,
     canonical,
+    network,
     networks,
     port_range,
 )
@@ -33,8 +39,11 @@ def check(values: Mapping[str, Any]) -> list[Problem]:
         found += _addresses(values["cluster"][key], ("cluster", key), f"cluster.{key}")
     found += _rules(values)
     if values["linux"]["enabled"]:
-        found += _overlap(values)
-        found += cut_off(values)
+        key = "untrackedReplyAddresses"
+        found += _addresses(values["linux"].get(key) or [], ("linux", key), f"linux.{key}")
+        rules = [rule for rule in all_rules(values) if "linux" in rule.os]
+        found += _overlap(rules)
+        found += cut_off(values, rules)
     return found
 
 
@@ -69,32 +78,29 @@ def _rule(rule: Mapping[str, Any], path: Path, services: Sequence[Network]) -> I
         yield Problem((*path, "to"), data.message("noCommonFamily", name, *named))
     if linux:
         for number, text in enumerate(rule.get("to") or []):
-            network = ip_network(text, strict=False)
             for service in services:
-                if _within(network, service):
+                if _within(network(text), service):
                     message = data.message("serviceDestination", name, text, canonical(service))
                     yield Problem((*path, "to", number), message)
 
 
 def _addresses(texts: Sequence[str], path: Path, where: str) -> Iterator[Problem]:
     for index, text in enumerate(texts):
-        network = ip_network(text, strict=False)
-        if isinstance(network, IPv6Network) and _within(network, _MAPPED):
-            host = ip_address(text.partition("/")[0])
-            mapped = getattr(host, "ipv4_mapped", None)
-            form = f"{mapped}/{network.prefixlen - 96}" if network.prefixlen < 128 else str(mapped)
-            yield Problem((*path, index), data.message("mapped", where, text, form))
-        elif int(ip_address(text.partition("/")[0])) != int(network.network_address):
-            host = ip_address(text.partition("/")[0])
-            message = data.message("hostBits", where, text, canonical(network), host)
+        named = network(text)
+        host = ip_address(text.partition("/")[0])
+        if isinstance(host, IPv6Address) and _within(named, _MAPPED):
+            length = f"/{named.prefixlen - 96}" if named.prefixlen < 128 else ""
+            message = data.message("mapped", where, text, f"{host.ipv4_mapped}{length}")
+            yield Problem((*path, index), message)
+        elif host != named.network_address:
+            message = data.message("hostBits", where, text, canonical(named), address_text(host))
             yield Problem((*path, index), message)
 
 
-def _overlap(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _overlap(rules: Sequence[Rule]) -> Iterator[Problem]:
     limit = data.limit("overlapJumps")
     jumps = 0
     deepest, deepest_direction = None, ""
-    rules = [rule for rule in all_rules(values) if "linux" in rule.os]
     for direction in DIRECTIONS:
         for segment in segments([rule for rule in rules if rule.direction == direction]):
             depth = len(segment.rules)

@@ -4,19 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from udp_security.policy import data
-from udp_security.policy.model import Network, Rule, all_rules, canonical, networks, resolve
+from udp_security.policy.model import Network, Rule, canonical, networks, resolve
 from udp_security.policy.problem import Problem
 
 _ANY = ("0.0.0.0/0", "::/0")
 
 
-def cut_off(values: Mapping[str, Any]) -> Iterator[Problem]:
+def cut_off(values: Mapping[str, Any], rules: Sequence[Rule]) -> Iterator[Problem]:
     """One problem for each lifeline that no rule covers and ``dangerouslyCutOff`` does not name."""
-    rules = [rule for rule in all_rules(values) if "linux" in rule.os]
     for name, boxes in data.lifelines().items():
         if name in values["dangerouslyCutOff"]:
             continue

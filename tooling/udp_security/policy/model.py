@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ ALL_SYSTEMS = frozenset({"linux", "windows"})
 
 @dataclass(frozen=True)
 class Flow:
-    """One UDP flow, as its first packet would tell: who asks, whom, on which port, and the node's part in it.
+    """One UDP flow, as its first packet tells: who asks, whom, on which port, and the node's part.
 
     ``destination`` and ``port`` are those behind kube-proxy's translation, on Linux.
     """
@@ -88,7 +89,7 @@ class Policy:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], os: OperatingSystem = "linux") -> Policy:
-        """Reads merged values that the schema has accepted; keeps the rules that apply to ``os``."""
+        """Reads merged values that the schema accepts; keeps the rules that apply to ``os``."""
         cluster = values["cluster"]
         return cls(
             mode=values["mode"],
@@ -122,19 +123,36 @@ def resolve(texts: Sequence[str], cluster: Mapping[str, Sequence[str]]) -> list[
     """Replaces each ``cluster.<key>`` by that list of the values."""
     resolved: list[str] = []
     for text in texts:
-        resolved += cluster[text.removeprefix("cluster.")] if text.startswith("cluster.") else [text]
+        resolved += (
+            cluster[text.removeprefix("cluster.")] if text.startswith("cluster.") else [text]
+        )
     return resolved
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """CIDRs and addresses; host bits are cut off here and reported by ``check``."""
-    return tuple(ip_network(text, strict=False) for text in texts)
+    return tuple(network(text) for text in texts)
+
+
+@lru_cache(maxsize=1 << 16)
+def network(text: str) -> Network:
+    """One of ``networks``. Kept: every check reads the same texts again, and parsing is slow."""
+    return ip_network(text, strict=False)
 
 
 def canonical(network: Network) -> str:
     """A network as the ruleset writes it: a single address without its prefix length."""
-    single = network.prefixlen == network.max_prefixlen
-    return str(network.network_address if single else network)
+    host = address_text(network.network_address)
+    return host if network.prefixlen == network.max_prefixlen else f"{host}/{network.prefixlen}"
+
+
+def address_text(address: Address) -> str:
+    """An address as the ruleset writes it: in hexadecimal also where newer Pythons print dots."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    if mapped is None:
+        return str(address)
+    high, low = divmod(int(mapped), 1 << 16)
+    return f"::ffff:{high:x}:{low:x}"
 
 
 def port_range(port: int | float | str) -> PortRange:

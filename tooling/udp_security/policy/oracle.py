@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The meaning of a policy, as plainly as it can be said.
 
-Every ruleset that the project emits, for any firewall, is tested against :func:`decide`. There is no cleverness here on
-purpose, and nothing but this.
+Every ruleset that the project emits, for any firewall, is tested against :func:`decide`. There is
+no cleverness here on purpose, and nothing but this.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from udp_security.policy.model import Address, Flow, Network, Policy, Rule
 class Decision:
     """What becomes of a flow.
 
-    ``verdict`` is the policy's; in audit mode a denied flow passes all the same. ``judged`` is False for a flow that the
-    scope leaves alone. ``rules`` are all rules that allow the flow.
+    ``verdict`` is the policy's; in audit mode a denied flow passes all the same. ``judged`` is
+    False for a flow that the scope leaves alone. ``rules`` are all rules that allow the flow.
     """
 
     verdict: Literal["allow", "deny"]
@@ -37,7 +37,7 @@ def decide(policy: Policy, flow: Flow) -> Decision:
 
 
 def in_scope(policy: Policy, flow: Flow) -> bool:
-    """Whether the policy has a say: in scope ``cluster`` only where a remote end is in the cluster."""
+    """Whether the policy has a say: in scope ``cluster`` only if a remote end is in the cluster."""
     if policy.scope == "host":
         return True
     remote = {

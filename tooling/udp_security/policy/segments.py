@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""Port segments: all ports cut at every end of a range, so that within a segment the same rules apply."""
+"""Port segments: all ports, cut wherever a range ends, so that each has rules of its own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""`udp-security explain` as a user calls it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import Run
+
+VALUES = """\
+rules:
+  - name: syslog
+    description: "ward gateways\\n\\u001b[31m send :key: [red]syslog"
+    direction: ingress
+    ports: [514, "5000-5100"]
+    from: [10.1.0.0/16, "fd00:10::/32"]
+  - name: reports
+    direction: egress
+    ports: [600]
+    to: [10.9.0.0/16]
+"""
+
+
+def explain(run: Run, *more: str, **flow: str | int) -> Any:
+    """The JSON for a flow: direction, from_, to, port."""
+    arguments = ["--direction", flow["direction"], "--from", flow["from_"], "--to", flow["to"]]
+    result = run(
+        *("explain", "-f", "-", *map(str, arguments), "--port", str(flow["port"])),
+        *("-o", "json", *more),
+        stdin=VALUES,
+    )
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_allowed(run: Run) -> None:
+    found = explain(run, direction="ingress", from_="10.1.2.3", to="172.19.1.100", port=5100)
+    assert found == {
+        "verdict": "allow",
+        "judged": True,
+        "mode": "enforce",
+        "flow": {
+            "direction": "ingress",
+            "from": "10.1.2.3",
+            "to": "172.19.1.100",
+            "port": 5100,
+            "os": "linux",
+        },
+        "rules": ["syslog"],
+        "nearest": [],
+        "notes": [],
+    }
+
+
+def test_all_rules_that_allow_are_named(run: Run) -> None:
+    found = explain(
+        run,
+        *("--set", "rules[0].name=a,rules[1].name=b,rules[1].direction=ingress"),
+        *("--set", "rules[1].ports={514}"),
+        *("--set", "rules[1].to={172.19.1.100}"),
+        direction="ingress",
+        from_="10.1.2.3",
+        to="172.19.1.100",
+        port=514,
+    )
+    assert found["rules"] == ["a", "b"]
+
+
+def test_presets_are_named(run: Run) -> None:
+    found = explain(run, direction="forward", from_="172.20.0.5", to="172.20.1.9", port=53)
+    assert found["rules"] == ["preset:dns:forward"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "why"),
+    [
+        (("ingress", "10.7.0.1", "172.19.1.100", 514), ["source 10.7.0.1 is not in 10.1.0.0/16"]),
+        (("ingress", "10.1.0.1", "172.19.1.100", 515), ["port 515 is not in 514, 5000-5100"]),
+        (("egress", "10.1.0.1", "172.19.1.100", 514), ["direction is ingress, not egress"]),
+        (("ingress", "fd01::1", "fd00::1", 514), ["source fd01::1 is not in 10.1.0.0/16"]),
+        (("ingress", "10.7.0.1", "10.0.0.1", 513), ["port 513 is not in", "source 10.7.0.1 is"]),
+    ],
+)
+def test_nearest(run: Run, flow: tuple[str, str, str, int], why: list[str]) -> None:
+    direction, source, destination, port = flow
+    found = explain(run, direction=direction, from_=source, to=destination, port=port)
+    assert found["verdict"] == "deny"
+    assert found["rules"] == []
+    assert len(found["nearest"]) == 3
+    (syslog,) = (miss for miss in found["nearest"] if miss["rule"] == "syslog")
+    assert len(syslog["why"]) == len(why)
+    for said, expected in zip(syslog["why"], why, strict=True):
+        assert said.startswith(expected)
+
+
+def test_the_nearest_is_first(run: Run) -> None:
+    found = explain(run, direction="ingress", from_="10.7.0.1", to="172.19.1.100", port=514)
+    assert found["nearest"][0]["rule"] == "syslog"
+    counts = [len(miss["why"]) for miss in found["nearest"]]
+    assert counts == sorted(counts)
+
+
+def test_long_lists_are_cut(run: Run) -> None:
+    ports = ",".join(map(str, range(1000, 1020)))
+    found = explain(
+        run,
+        *("--set", f"rules[0].ports={{{ports}}}"),
+        direction="ingress",
+        from_="10.1.0.1",
+        to="172.19.1.100",
+        port=999,
+    )
+    (why,) = found["nearest"][0]["why"]
+    assert why == "port 999 is not in 1000, 1001, 1002, 1003, 1004 and 15 more"
+
+
+def test_text(run: Run) -> None:
+    arguments = ["--direction", "ingress", "--to", "172.19.1.100", "--port", "514"]
+    result = run("explain", "-f", "-", *arguments, "--from", "10.1.0.1", stdin=VALUES)
+    assert result.stdout.splitlines() == [
+        "ingress 10.1.0.1 -> 172.19.1.100 UDP port 514, linux",
+        "ALLOW",
+        "Allowed by:",
+        "  syslog  (ward gateways [31m send :key: [red]syslog)",
+    ]
+    result = run("explain", "-f", "-", *arguments, "--from", "10.7.0.1", stdin=VALUES)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1:4] == [
+        "DENY: no rule allows it (drop)",
+        "Nearest rules:",
+        "  syslog                  source 10.7.0.1 is not in 10.1.0.0/16, fd00:10::/32",
+    ]
+
+
+def test_audit_says_that_the_flow_passes(run: Run) -> None:
+    arguments = ["--direction", "ingress", "--from", "10.7.0.1", "--to", "10.0.0.1"]
+    result = run("explain", *arguments, "--port", "514", "--set", "mode=audit")
+    assert "would be denied, but passes and is counted (mode audit)" in result.stdout
+
+
+def test_flows_outside_the_scope_are_not_judged(run: Run) -> None:
+    arguments = ["--direction", "egress", "--from", "172.19.1.100", "--to", "8.8.8.8"]
+    arguments += ["--port", "9", "--set", "linux.scope=cluster"]
+    assert "ALLOW: not judged, outside the policy's scope" in run("explain", *arguments).stdout
+    found = json.loads(run("explain", *arguments, "-o", "json").stdout)
+    assert (found["verdict"], found["judged"], found["nearest"]) == ("allow", False, [])
+
+
+@pytest.mark.parametrize(
+    ("flow", "note"),
+    [
+        (("forward", "172.20.0.5", "172.21.0.10", 53), "is a service address (172.21.0.0/16)"),
+        (("ingress", "10.0.0.7", "172.19.1.100", 30053), "if 30053 is a NodePort"),
+    ],
+)
+def test_notes(run: Run, flow: tuple[str, str, str, int], note: str) -> None:
+    direction, source, destination, port = flow
+    found = explain(run, direction=direction, from_=source, to=destination, port=port)
+    assert len(found["notes"]) == 1
+    assert note in found["notes"][0]
+
+
+def test_a_disabled_agent_denies_nothing(run: Run) -> None:
+    found = explain(
+        run,
+        *("--set", "linux.enabled=false"),
+        direction="ingress",
+        from_="10.0.0.7",
+        to="10.0.0.1",
+        port=1,
+    )
+    assert found["notes"][0].startswith("linux.enabled is false")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--from", "10.0.0.300", "'10.0.0.300' is not an IPv4 or IPv6 address (write it as"),
+        ("--from", "host.example", "names are not looked up"),
+        ("--from", "10.0.0.0/8", "is a network (write one address)"),
+        ("--from", "fe80::1%eth0", "has a zone (leave out %"),
+        ("--from", "::ffff:1.2.3.4", "(write 1.2.3.4)"),
+        ("--to", "fd00::1", "are of different address families"),
+        ("--port", "0", "'0' is not a port (write a number from 1 to 65535)"),
+        ("--port", "65536", "is not a port"),
+        ("--port", "99999999999999999999", "is not a port"),
+        ("--port", "-1", "is not a port"),
+        ("--port", "5-9", "is not a port"),
+        ("--direction", "in", "'in' is not one of 'ingress', 'egress', 'forward'"),
+        ("--os", "beos", "'beos' is not"),
+    ],
+)
+def test_wrong_usage(run: Run, option: str, value: str, message: str) -> None:
+    arguments = {
+        "--direction": "ingress",
+        "--from": "10.0.0.7",
+        "--to": "10.0.0.1",
+        "--port": "514",
+        "--os": "linux",
+        option: value,
+    }
+    result = run("explain", *(word for pair in arguments.items() for word in pair))
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_missing_options_are_named(run: Run) -> None:
+    result = run("explain", "--direction", "ingress")
+    assert result.exit_code == 2
+    assert "Missing option '--from'" in result.stderr
+
+
+def test_invalid_values(run: Run) -> None:
+    flow = ["--direction", "ingress", "--from", "10.0.0.7", "--to", "10.0.0.1", "--port", "1"]
+    result = run("explain", *flow, "--set", "mode=x")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith('--set:1:1: mode: "x" is not')
+    result = run("explain", *flow, "--set", "mode=x", "-o", "json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["valid"] is False

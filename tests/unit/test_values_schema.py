@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""The chart's own schema, and the words for everything that it refuses."""
+
+import json
+from typing import Any
+
+import pytest
+
+from udp_security.chart import chart_dir
+from udp_security.values import schema
+from udp_security.values.load import read
+from udp_security.values.problem import Path, dotted
+
+SCHEMA = json.loads((chart_dir() / "values.schema.json").read_text(encoding="utf-8"))
+RULE: dict[str, Any] = {"name": "a", "direction": "ingress", "ports": [514]}
+
+
+def defaults() -> dict[str, Any]:
+    return read(str(chart_dir() / "values.yaml")).values
+
+
+def told(values: dict[str, Any], removed: Path | None = None) -> list[str]:
+    found = schema.check(values, SCHEMA, lambda path: path == removed)
+    return [f"{dotted(problem.path)}: {problem.message}" for problem in found]
+
+
+def test_the_defaults_are_valid() -> None:
+    assert told(defaults()) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"ports": [0]}, "rules[0].ports[0]: 0 is not a port"),
+        ({"ports": [65536]}, "write a number from 1 to 65535"),
+        ({"ports": ["70-60x"]}, '"70-60x" is not a port'),
+        ({"ports": ["1-70000"]}, "70000 is not in 1-65535"),
+        ({"ports": [True]}, "rules[0].ports[0]: true is not a port"),
+        ({"ports": 514}, "rules[0].ports: 514 is a whole number, not a list (write [514])"),
+        ({"ports": []}, "rules[0].ports: the list is empty"),
+        ({"from": []}, "rules[0].from: the list is empty, which would allow nothing"),
+        ({"to": ["10.0.0.300"]}, "octet 300 (> 255) not permitted (write it as in 10.1.0.0/16"),
+        ({"to": ["10.0.0.0/33"]}, "'33' is not a valid netmask"),
+        ({"to": ["fd00::g"]}, "only hex digits permitted in 'g' (write it as in fd00:10::/64"),
+        ({"to": ["host.example"]}, "names are not looked up"),
+        ({"to": ["::ffff:10.0.0.1"]}, "IPv4 notation inside IPv6 (write the IPv4 address"),
+        ({"to": [5]}, "5 is not an IPv4 or IPv6 address or CIDR (write it as"),
+        ({"to": [""]}, 'rules[0].to[0]: "" is not an IPv4'),
+        ({"to": "10.0.0.0/8"}, '"10.0.0.0/8" is text, not a list (write ["10.0.0.0/8"])'),
+        ({"name": "Ward_1"}, '"Ward_1" is not a DNS label (write lower-case'),
+        ({"name": "x" * 64}, "64 characters, more than 63"),
+        ({"name": 514}, "rules[0].name: 514 is not a DNS label"),
+        (
+            {"direction": "ingres"},
+            '"ingres" is not ingress, egress or forward (did you mean "ingress"?)',
+        ),
+        ({"direction": "both"}, "is not ingress, egress or forward (write one of these)"),
+        ({"direction": False}, "false is a truth value, not ingress, egress or forward (write"),
+        ({"form": ["10.0.0.1"]}, 'rules[0].form: unknown key (did you mean "from"?)'),
+        ({"zzz": 1}, "rules[0].zzz: unknown key (known here: description, direction, from,"),
+        ({"os": ["linux", "linux"]}, 'rules[0].os: "linux" is listed twice (remove one)'),
+        ({"description": "x" * 1025}, "the text has 1025 characters (shorten it to 1024)"),
+        ({"description": 5}, '5 is a whole number, not text (put it in quotes: "5")'),
+        ({"description": None}, "rules[0].description: is null, not text (write text)"),
+        ({"description": {"a": 1}}, "rules[0].description: is a map, not text"),
+    ],
+)
+def test_rules(rule: dict[str, Any], message: str) -> None:
+    (problem,) = told(defaults() | {"rules": [RULE | rule]})
+    assert message in problem
+
+
+def test_other_values() -> None:
+    values = defaults()
+    values["presets"]["dnss"] = True
+    values["presets"]["ntp"] = "yes"
+    values["linux"]["pollSeconds"] = 0
+    values["linux"]["nodeSelector"] = {"a/b": 1}
+    values["linux"]["image"]["tag"] = "a b"
+    values["imagePullSecrets"] = [{"name": ""}]
+    assert sorted(told(values)) == [
+        "imagePullSecrets[0].name: the text is empty (write something)",
+        f'linux.image.tag: "a b" is not allowed (it must match {_pattern("tag")})',
+        'linux.nodeSelector["a/b"]: 1 is a whole number, not text (put it in quotes: "1")',
+        "linux.pollSeconds: 0 is not allowed (write a number from 1 to 3600)",
+        'presets.dnss: unknown key (did you mean "dns"?)',
+        'presets.ntp: "yes" is text, not true or false (write it without quotes)',
+    ]
+
+
+def _pattern(name: str) -> str:
+    image = SCHEMA["properties"]["linux"]["properties"]["image"]["properties"]
+    return str(image[name]["pattern"])
+
+
+def test_missing_keys_are_told_each_once() -> None:
+    values = defaults() | {"rules": [{"name": "a"}, 7]}
+    assert told(values) == [
+        'rules[0]: "direction" is missing (add direction: ingress, egress or forward)',
+        'rules[0]: "ports" is missing (add ports: a list)',
+        "rules[1]: 7 is a whole number, not a map (write a map)",
+    ]
+
+
+def test_a_null_that_took_a_needed_default_away() -> None:
+    values = defaults()
+    del values["mode"]
+    assert told(values, removed=("mode",)) == [
+        "mode: null removes the default of a value that is needed (write enforce or audit)"
+    ]
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    (problem,) = told(defaults() | {"a\x1b[31m": 1})
+    assert "\x1b" not in problem

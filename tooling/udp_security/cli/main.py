@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""The `udp-security` command."""
+
+import sys
+import traceback
+
+import click
+
+from udp_security.cli.demo import demo
+from udp_security.cli.errors import INTERNAL, debug_option
+from udp_security.cli.explain import explain
+from udp_security.cli.render import render
+from udp_security.cli.validate import validate
+
+_PROGRAM = "udp-security"
+
+_EPILOG = """\b
+Examples:
+  udp-security validate -f values.yaml
+  udp-security COMMAND --help
+
+\b
+Shell completion (bash; zsh and fish likewise with zsh_source, fish_source):
+  eval "$(_UDP_SECURITY_COMPLETE=bash_source udp-security)"
+
+\b
+Exit status: 0 done, 1 the values are invalid or refused, 2 wrong usage or
+something that is needed is missing, 70 a fault of this program."""
+
+
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    # Imported here since it is slow and every command would pay.
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        version = metadata.version(_PROGRAM)
+    except metadata.PackageNotFoundError:
+        version = "(not installed as a package)"
+    click.echo(f"{_PROGRAM} {version}")
+    context.exit()
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+@debug_option
+def cli() -> None:
+    """A declarative UDP firewall for the nodes of a Kubernetes cluster.
+
+    These commands work on the values of the udp-security Helm chart and need no cluster.
+    """
+
+
+cli.add_command(demo)
+cli.add_command(validate)
+cli.add_command(render)
+cli.add_command(explain)
+
+
+def main() -> None:
+    """Runs the command line; no error but one under --debug shows a traceback."""
+    try:
+        cli.main(prog_name=_PROGRAM)
+    except Exception as error:
+        if "--debug" in sys.argv[1:]:
+            traceback.print_exc()
+        click.echo(
+            f"Error: a fault in {_PROGRAM} itself: {type(error).__name__}: {error} "
+            "(please report it with the output of the same command and --debug)",
+            err=True,
+        )
+        sys.exit(INTERNAL)

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""`udp-security render`: what Helm would install, or the kernel ruleset within it."""
+
+import re
+from typing import Any
+
+import click
+import yaml
+
+from udp_security import helm
+from udp_security.cli.errors import CannotRunError, UserError, debug_option
+from udp_security.cli.inputs import chart, require_valid, values_options
+
+_EPILOG = """\b
+Examples:
+  udp-security render -f values.yaml
+  udp-security render -f values.yaml | kubectl diff -f -
+  udp-security render -f values.yaml --ruleset linux | less
+
+\b
+Exit status: 0 rendered, 1 values or chart refused, 2 wrong usage or no Helm."""
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+# Helm's own limit for a release's name.
+_LONGEST = {"namespace": 63, "release_name": 53}
+
+
+def _label(_: click.Context, parameter: click.Parameter, value: str) -> str:
+    """An option's value as a Kubernetes name (and never as an option of Helm's)."""
+    longest = _LONGEST[str(parameter.name)]
+    if len(value) > longest or not _LABEL.fullmatch(value):
+        raise click.BadParameter(
+            f"{value!r} is not a Kubernetes name (write at most {longest} lower-case letters, "
+            "digits and inner hyphens)"
+        )
+    return value
+
+
+@click.command(epilog=_EPILOG)
+@values_options
+@click.option(
+    "--ruleset",
+    type=click.Choice(["linux"]),
+    help="Print only the ruleset that this system's kernel gets.",
+)
+@click.option(
+    "--namespace",
+    metavar="NAME",
+    callback=_label,
+    default="udp-security",
+    show_default=True,
+    help="The namespace of the objects.",
+)
+@click.option(
+    "--release-name",
+    metavar="NAME",
+    callback=_label,
+    default="udp-security",
+    show_default=True,
+    help="The name of the Helm release.",
+)
+@debug_option
+def render(
+    files: tuple[str, ...],
+    settings: tuple[str, ...],
+    ruleset: str | None,
+    namespace: str,
+    release_name: str,
+) -> None:
+    """Print the Kubernetes objects that the chart makes of the values.
+
+    The values are checked first; invalid ones give the same errors as `validate`. Then this is
+    the output of `helm template`, from the Helm on PATH (3.18 or newer).
+    """
+    values = require_valid(files, settings)
+    try:
+        manifest = helm.template(chart(), values.overrides, release_name, namespace)
+    except helm.HelmMissingError as error:
+        raise CannotRunError(str(error)) from error
+    except helm.HelmRefusedError as error:
+        raise UserError(f"Helm cannot render the chart: {error}") from error
+    if ruleset is None:
+        click.echo(manifest, nl=False)
+    elif not values.merged[ruleset]["enabled"]:
+        raise UserError(
+            f"there is no {ruleset} ruleset: {ruleset}.enabled is false "
+            f"(add --set {ruleset}.enabled=true)"
+        )
+    else:
+        click.echo(_linux_ruleset(manifest), nl=False)
+
+
+def _linux_ruleset(manifest: str) -> str:
+    documents: list[dict[str, Any] | None] = list(yaml.load_all(manifest, Loader=yaml.CSafeLoader))
+    for document in documents:
+        if document and document["kind"] == "ConfigMap" and "policy.nft" in document["data"]:
+            return str(document["data"]["policy.nft"])
+    raise CannotRunError("the chart rendered no policy.nft (install the package again)")
