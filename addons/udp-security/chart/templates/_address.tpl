@@ -58,31 +58,27 @@ In: dict "text". Sets on the same dict:
 {{- $bits := . -}}
 {{- if eq (len $bits) 32 -}}
   {{- $octets := list -}}
-  {{- range until 4 }}{{ $octets = append $octets (include "udp-security.number" (substr (int (mul . 8)) (int (mul (add1 .) 8)) $bits)) }}{{ end -}}
+  {{- range list 0 8 16 24 }}{{ $octets = append $octets (int (printf "0b%s" (substr . (int (add . 8)) $bits))) }}{{ end -}}
   {{- join "." $octets -}}
 {{- else -}}
   {{- $groups := ":" -}}
-  {{- range until 8 -}}
-    {{- $n := include "udp-security.number" (substr (int (mul . 16)) (int (mul (add1 .) 16)) $bits) -}}
-    {{- $groups = printf "%s%x:" $groups (atoi $n) -}}
+  {{- range list 0 16 32 48 64 80 96 112 -}}
+    {{- $groups = printf "%s%x:" $groups (int (printf "0b%s" (substr . (int (add . 16)) $bits))) -}}
   {{- end -}}
   {{- $text := $groups -}}
-  {{- range list 8 7 6 5 4 3 2 -}}
-    {{- $zeros := printf ":%s" (repeat . "0:") -}}
-    {{- if and (eq $text $groups) (contains $zeros $groups) -}}
-      {{- $cut := splitn $zeros 2 $groups -}}
-      {{- $text = printf "%s::%s" $cut._0 $cut._1 -}}
+  {{- if contains ":0:0:" $groups -}}
+    {{- range list 8 7 6 5 4 3 2 -}}
+      {{- $zeros := printf ":%s" (repeat . "0:") -}}
+      {{- if and (eq $text $groups) (contains $zeros $groups) -}}
+        {{- $cut := splitn $zeros 2 $groups -}}
+        {{- $text = printf "%s::%s" $cut._0 $cut._1 -}}
+      {{- end -}}
     {{- end -}}
   {{- end -}}
   {{- if not (hasPrefix "::" $text) }}{{ $text = trimPrefix ":" $text }}{{ end -}}
   {{- if not (hasSuffix "::" $text) }}{{ $text = trimSuffix ":" $text }}{{ end -}}
   {{- $text -}}
 {{- end -}}
-{{- end -}}
-
-{{- /* The decimal text of a number in binary. */ -}}
-{{- define "udp-security.number" -}}
-{{- int (printf "0b%s" .) -}}
 {{- end -}}
 
 {{- /*

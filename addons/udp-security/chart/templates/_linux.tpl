@@ -4,25 +4,34 @@ SPDX-License-Identifier: MIT
 */ -}}
 
 {{- /*
-What the Linux agent gets, as YAML: `agent.sh`, and the policy in two files: `policy.nft` is the ruleset, `policy.facts` is what the
-agent must know about it. The pod template carries the policy's hash, so that a pod never loads another pod's policy.
-In: $.
+What the Linux agent gets: `agent.sh`, and the policy in two files: `policy.nft` is the ruleset, `policy.facts` is what the agent must
+know about it. The pod template carries the policy's hash, so that a pod never loads another pod's policy.
+In: dict "root" $. Sets on the same dict: data, a dict of the files' texts; empty where Linux nodes are not governed, though a wrong
+policy is refused there too, as `udp-security validate` does.
 */ -}}
 {{- define "udp-security.linux.data" -}}
-  {{- $p := dict "root" . -}}
+{{- $out := . -}}
+{{- /* Compiling a large policy takes seconds, and several templates need the result: Helm hands all of them the same root. */ -}}
+{{- if not (hasKey .root "udp-security.linux.data") -}}
+  {{- $p := dict "root" .root -}}
   {{- include "udp-security.policy" $p -}}
   {{- include "udp-security.errors.fail" $p.errors -}}
-  {{- $ruleset := include "udp-security.ruleset" $p -}}
-  {{- $facts := include "udp-security.linux.facts" $p -}}
-  {{- $data := dict "agent.sh" (.Files.Get "files/linux/agent.sh") "policy.nft" $ruleset "policy.facts" $facts -}}
-  {{- $size := 0 -}}
-  {{- range $data }}{{ $size = add $size (len .) }}{{ end -}}
-  {{- $limit := (.Files.Get "files/policy/limits.yaml" | fromYaml).configMapBytes | int -}}
-  {{- if gt (int $size) $limit -}}
-    {{- include "udp-security.error" (list $p.errors "rules" "size" $size $limit) -}}
+  {{- $data := dict -}}
+  {{- if .root.Values.linux.enabled -}}
+    {{- $ruleset := include "udp-security.ruleset" $p -}}
+    {{- $facts := include "udp-security.linux.facts" $p -}}
+    {{- $data = dict "agent.sh" (.root.Files.Get "files/linux/agent.sh") "policy.nft" $ruleset "policy.facts" $facts -}}
+    {{- $size := 0 -}}
+    {{- range $data }}{{ $size = add $size (len .) }}{{ end -}}
+    {{- $limit := (.root.Files.Get "files/policy/limits.yaml" | fromYaml).configMapBytes | int -}}
+    {{- if gt (int $size) $limit -}}
+      {{- include "udp-security.error" (list $p.errors "rules" "size" $size $limit) -}}
+    {{- end -}}
+    {{- include "udp-security.errors.fail" $p.errors -}}
   {{- end -}}
-  {{- include "udp-security.errors.fail" $p.errors -}}
-  {{- toYaml $data -}}
+  {{- $_ := set .root "udp-security.linux.data" $data -}}
+{{- end -}}
+{{- $_ := set $out "data" (get .root "udp-security.linux.data") -}}
 {{- end -}}
 
 {{- /* The hash that policy.nft and policy.facts must have together. In: the data of udp-security.linux.data. */ -}}

@@ -59,6 +59,8 @@ In: dict "root" $. Sets on the same dict:
   {{- $_ := set $p "rules" (append $p.rules $r) -}}
 {{- end -}}
 {{- if $values.linux.enabled -}}
+  {{- $path := "linux.untrackedReplyAddresses" -}}
+  {{- include "udp-security.address.list" (dict "texts" ($values.linux.untrackedReplyAddresses | default list) "path" $path "where" $path "errors" $errors "cache" $cache) -}}
   {{- include "udp-security.policy.directions" $p -}}
   {{- include "udp-security.policy.lifelines" $p -}}
 {{- end -}}

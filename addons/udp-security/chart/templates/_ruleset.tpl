@@ -51,12 +51,12 @@ table inet udp_security {
 	}
 
 	chain g0.{{ $direction }}.untracked {
+{{- if $clusterScope }}{{ include "udp-security.ruleset.outOfScope" (dict "policy" $p "direction" $direction "tracked" false) }}{{ end }}
 {{- if and $mirror (eq $direction "egress") (get $p.directions "ingress").rules }}
 {{- range $family, $addresses := include "udp-security.ruleset.families" $mirror | fromYaml }}
 		{{ $family }} saddr { {{ join ", " $addresses }} } udp sport vmap @g0.mirror.ports
 {{- end }}
 {{- end }}
-{{- if $clusterScope }}{{ include "udp-security.ruleset.outOfScope" (dict "policy" $p "direction" $direction "tracked" false) }}{{ end }}
 {{- if $d.rules }}
 		udp dport vmap @g0.{{ $direction }}.ports
 {{- end }}

@@ -19,6 +19,9 @@
 # shellcheck disable=SC2086,SC2248
 
 set -u
+STOPPING=
+# Before all else: until it has a trap, a container's first process doesn't hear SIGTERM at all.
+[ "${1:-}" != run ] || trap 'STOPPING=1; kill "${!:-}" 2>/dev/null' TERM INT
 umask 077
 export LC_ALL=C PATH="${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -28,6 +31,8 @@ TABLE='inet udp_security'
 POD_BRIDGE=cni0
 # The line of policy.nft behind which the base chains are pointed to the new generation.
 HOOKS_MARK='# hooks: '
+# The last line of each file that the agent writes for nft: busybox's sed does not tell when the disk is full.
+WRITTEN='# written'
 
 SELF=${UDP_SECURITY_POD_UID:-}
 WANTED=${UDP_SECURITY_POLICY_SHA256:-}
@@ -41,18 +46,27 @@ NODE_IP=${UDP_SECURITY_NODE_IP:-}
 # log LEVEL EVENT MESSAGE
 log() {
     printf 'time=%s level=%s event=%s node="%s" policy=%.12s msg="%s"\n' \
-        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$2" "$NODE_NAME" "$WANTED" "$(printf %s "$3" | tr '"\n' "' ")"
+        "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$2" "$(one_line "$NODE_NAME" | tr '"' "'")" "$WANTED" \
+        "$(one_line "$3" | tr '"' "'")"
 }
 
+# A text with blanks for its control characters.
 one_line() {
-    printf %s "$1" | tr '\n' ' '
+    printf %s "$1" | tr '\001-\037' ' '
 }
 
 # Remembers why this pod doesn't enforce, for `check` and `status`, and logs it once. fail EVENT REASON
 fail() {
-    [ "$(cat "$STATE/reason" 2>/dev/null)" = "$2" ] || log error "$1" "$2"
-    printf '%s\n' "$2" >"$STATE/reason"
+    [ "$FAILED" = "$2" ] || log error "$1" "$2"
+    FAILED=$2
+    printf '%s\n' "$2" 2>/dev/null >"$STATE/reason"
     return 1
+}
+
+# Whatever failed before is over.
+recovered() {
+    FAILED=
+    rm -f "$STATE/reason"
 }
 
 # The last complaint of nft, with what to do where the cause is known. nft_complaint FILE
@@ -69,9 +83,9 @@ nft_complaint() {
 
 # --- What the kernel holds --------------------------------------------------------------------------------------------------
 
-# Our table without set elements: enough to see names, and cheap.
+# Our table without set elements and counters' values: enough to see names, and cheap.
 outline() {
-    nft -t list table $TABLE 2>/dev/null
+    nft -s -t list table $TABLE 2>/dev/null
 }
 
 # The names of one kind of object in an outline on standard input. names KIND
@@ -91,14 +105,14 @@ owner() {
 # What distinguishes the rules in force, without counters' values and without who owns them or waits to.
 digest() {
     nft -s list table $TABLE 2>/dev/null |
-        sed -e '/^	chain owner-/,/^	}/d' -e '/^	chain standby-/,/^	}/d' | sha256sum | cut -d ' ' -f 1
+        sed -e '/^	chain owner-/,/^	}/d' -e '/^	chain standby-/,/^	}/d' -e '/^$/d' | sha256sum | cut -d ' ' -f 1
 }
 
 # --- The policy -------------------------------------------------------------------------------------------------------------
 
 # fact KEY: its values, one line for each time the key occurs
 fact() {
-    sed -n "s|^$1 *||p" "$STATE/policy.facts" 2>/dev/null
+    sed -n -E "s#^$1( |\$)##p" "$STATE/policy.facts" 2>/dev/null
 }
 
 policy_hash() {
@@ -115,16 +129,17 @@ adopt_policy() {
 (the ConfigMap was changed without a rollout: run helm upgrade, or delete this pod after the rollout)"
         return 1
     fi
-    cp "$MOUNTED/policy.nft" "$MOUNTED/policy.facts" "$STATE/"
+    cp "$MOUNTED/policy.nft" "$MOUNTED/policy.facts" "$STATE/" 2>/dev/null
     [ "$(policy_hash "$STATE")" = "$WANTED" ] || fail no-state "cannot copy the policy to $STATE (is its emptyDir full?)"
 }
 
-# The policy's text with generation number $1: the part before the hooks, or from them on. generation N before|hooks
+# The policy's text with generation number $1: the part before the hooks, or from them on. The number is
+# replaced at the start of a name only: a rule may be called g0 itself. generation N before|hooks
 generation() {
     if [ "$2" = before ]; then
-        sed -e "/^$HOOKS_MARK/,\$d" -e "s/g0\./g$1./g" "$STATE/policy.nft"
+        sed -e "/^$HOOKS_MARK/,\$d" -e "s/\([ @]\)g0\./\1g$1./g" "$STATE/policy.nft"
     else
-        sed -n -e "s/g0\./g$1./g" -e "/^$HOOKS_MARK/,\$p" "$STATE/policy.nft"
+        sed -n -e "s/\([ @]\)g0\./\1g$1./g" -e "/^$HOOKS_MARK/,\$p" "$STATE/policy.nft"
     fi
 }
 
@@ -165,9 +180,20 @@ contained() {
         END { exit !found }'
 }
 
+# iproute2's ip: a busybox that runs its applets before any program has an `ip` of its own, which knows no tunnels.
+iproute2() {
+    for _directory in $(printf %s "$PATH" | tr ':' ' '); do
+        if "$_directory/ip" -V 2>/dev/null | grep -q iproute2; then
+            "$_directory/ip" "$@"
+            return
+        fi
+    done
+    return 127
+}
+
 # The global addresses of a device, or of all. addresses [DEVICE]
 addresses() {
-    ip -o address show ${1:+dev "$1"} scope global 2>/dev/null | awk '{ split($4, a, "/"); print a[1] }'
+    iproute2 -o address show ${1:+dev "$1"} scope global 2>/dev/null | awk '{ split($4, a, "/"); print a[1] }'
 }
 
 # first_contained ADDRESSES CIDRS: the first CIDR that contains one of the addresses
@@ -191,11 +217,12 @@ in_ranges() {
 # The node's tunnel devices that carry packets in UDP: lines DEVICE KIND PORT. Only the wg tool can read a WireGuard device's
 # port, and the image lacks it: Flannel's default stands in.
 overlays() {
-    ip -o -d link show 2>/dev/null | awk '
+    iproute2 -o -d link show 2>/dev/null | awk '
         {
             kind = ""; port = 51820; name = $2
             sub(/[:@].*/, "", name)
             for (i = 3; i <= NF; i++) {
+                if ($i == "master" || $i == "dev") { i++; continue }
                 if ($i == "vxlan" || $i == "geneve" || $i == "wireguard") kind = $i
                 if ($i == "dstport") port = $(i + 1)
             }
@@ -205,6 +232,10 @@ overlays() {
 
 # Prints, one a line, why enforcing this policy would cut this node off.
 misfits() {
+    iproute2 -V >/dev/null || {
+        echo "this image has no iproute2 to look at the node with (linux.image must be one that has, as Flannel's)"
+        return
+    }
     _node_addresses=${NODE_IP:-$(addresses)}
     _node_cidrs=$(fact nodeCIDRs)
     if ! _home=$(first_contained "$_node_addresses" "$_node_cidrs"); then
@@ -239,7 +270,7 @@ preflight() {
 
 # What this policy cannot govern on this node, one a line.
 not_governed() {
-    for _bridge in $(ip -o link show type bridge 2>/dev/null | awk '{ sub(/:.*/, "", $2); print $2 }'); do
+    for _bridge in $(iproute2 -o link show type bridge 2>/dev/null | awk '{ sub(/:.*/, "", $2); print $2 }'); do
         for _call in iptables ip6tables; do
             _value=$(cat /proc/sys/net/bridge/bridge-nf-call-$_call 2>/dev/null || echo missing)
             [ "$_value" = 1 ] || echo "traffic within bridge $_bridge: bridge-nf-call-$_call is $_value (set it to 1)"
@@ -270,38 +301,45 @@ claim() {
     fi
 }
 
-# Statements that delete every object of the table that generation $1 does not use.
+# Statements that delete every object of the table that generation $1 does not use, or those of this generation only.
+# cleanup GENERATION others|only
 cleanup() {
     sed -n 's/^	counter \([^ ]*\) .*/\1/p' "$STATE/policy.nft" >"$STATE/counters"
-    outline | awk -v table="$TABLE" -v mine="g$1." -v self="owner-$SELF" -v counters="$STATE/counters" '
+    outline | awk -v table="$TABLE" -v mine="g$1." -v which="$2" -v self="owner-$SELF" -v counters="$STATE/counters" '
         BEGIN {
             while ((getline name <counters) > 0) keep["counter " name] = 1
             split("input output forward " self, chains, " ")
             for (i in chains) keep["chain " chains[i]] = 1
         }
-        /^\t(chain|map|set|counter) [^ ]+ \{$/ {
-            if (!(($1 " " $2) in keep) && index($2, mine) != 1 && $2 !~ /^standby-/) stale[$1, ++n[$1]] = $2
+        # Foreign objects may be of other kinds as well: "quota NAME {", "ct helper NAME {".
+        /^\t[a-z][a-z ]* [^ ]+ \{$/ {
+            name = $(NF - 1)
+            kind = substr($0, 2, length($0) - length(name) - 4)
+            if (which == "only" ? index(name, mine) != 1 : (kind " " name) in keep || index(name, mine) == 1 || name ~ /^standby-/) next
+            if (kind == "chain" || kind == "map") stale[kind, ++n[kind]] = name
+            else others[++m] = "delete " kind " " table " " name
         }
         END {
             for (i = 1; i <= n["chain"]; i++) print "flush chain", table, stale["chain", i]
             for (i = 1; i <= n["map"]; i++) print "delete map", table, stale["map", i]
             for (i = 1; i <= n["chain"]; i++) print "delete chain", table, stale["chain", i]
-            for (i = 1; i <= n["set"]; i++) print "delete set", table, stale["set", i]
-            for (i = 1; i <= n["counter"]; i++) print "delete counter", table, stale["counter", i]
+            for (i = 1; i <= m; i++) print others[i]
         }'
 }
 
 # Makes the kernel hold this pod's policy and this pod own it, where the owner was $2 and the last generation $3. Three
 # transactions: add the new generation beside the old one, point the base chains to it, delete the old one. No packet meets half
 # a policy, and only the second changes a packet's fate. One replacing transaction would lose packets: it is for a table that
-# is missing, or damaged so that nothing can be added to it. swap TABLE_EXISTS OWNER GENERATION
+# is missing, or damaged so that nothing can be added to it. Returns 1 when the kernel refuses the policy, 2 when the table is not as
+# it was seen any more, 3 when there is no space to write to. swap TABLE_EXISTS OWNER GENERATION
 swap() {
     {
         generation "$3" before
         # Fails when another pod builds the same generation at this moment.
         echo "create chain $TABLE g$3.reserved"
-    } >"$STATE/add.nft"
-    { claim "$2"; generation "$3" hooks; } >"$STATE/point.nft"
+        echo "$WRITTEN"
+    } 2>/dev/null >"$STATE/add.nft"
+    { claim "$2"; generation "$3" hooks; echo "$WRITTEN"; } 2>/dev/null >"$STATE/point.nft"
     {
         if [ "$1" = yes ]; then
             [ -z "$2" ] || echo "delete chain $TABLE owner-$2"
@@ -311,35 +349,58 @@ swap() {
         generation "$3" before
         claim ''
         generation "$3" hooks
-    } >"$STATE/rebuild.nft"
+        echo "$WRITTEN"
+    } 2>/dev/null >"$STATE/rebuild.nft"
+    # Half a policy might load as well.
+    for _file in add point rebuild; do
+        [ "$(tail -n 1 "$STATE/$_file.nft" 2>/dev/null)" = "$WRITTEN" ] || return 3
+    done
 
     if [ "$1" = yes ] && loadable "$STATE/add.nft"; then
         load "$STATE/add.nft" || return 2
-        load "$STATE/point.nft" || return 2
-        cleanup "$3" >"$STATE/stale.nft"
+        if ! load "$STATE/point.nft"; then
+            cleanup "$3" only | nft -f - 2>/dev/null
+            return 2
+        fi
+        cleanup "$3" others >"$STATE/stale.nft"
         if [ -s "$STATE/stale.nft" ]; then
             { claim "$SELF"; cat "$STATE/stale.nft"; } >"$STATE/cleanup.nft"
             load "$STATE/cleanup.nft" ||
                 log warn leftovers "old rules stay beside those in force: $(nft_complaint "$STATE/complaint")"
         fi
+    elif outline | names chain | grep -qx "g$3\.reserved"; then
+        return 2
     else
         loadable "$STATE/rebuild.nft" || return 1
         load "$STATE/rebuild.nft" || return 2
     fi
 }
 
-# Applies this pod's policy, whoever owns the node now. apply EVENT [WHY]
+# Applies this pod's policy. Only for the event `applied` it takes the node from another pod. apply EVENT [WHY]
 apply() {
     for _try in 1 2 3 last; do
         _outline=$(outline)
         _before=$(printf '%s\n' "$_outline" | owner_of)
         _generation=$(printf '%s\n' "$_outline" | sed -n 's/^	chain g\([0-9]*\)\..*/\1/p' | sort -n | tail -n 1)
         _generation=$((${_generation:-0} + 1))
+        # Seen here, the request came before the look above: what vanished since then makes the swap fail.
+        [ ! -e "$STATE/released" ] || return 1
+        case $1:$_before in
+        applied:* | *: | *:"$SELF") ;;
+        *) return 1 ;;
+        esac
         swap "${_outline:+yes}" "$_before" "$_generation"
         case $? in
         0) break ;;
         1)
-            fail bad-ruleset "the kernel refuses this policy and keeps the rules it has: $(nft_complaint "$STATE/complaint")"
+            # When the table is another one by now, not the policy was to blame.
+            if [ "$(outline)" = "$_outline" ]; then
+                fail bad-ruleset "the kernel refuses this policy and keeps the rules it has: $(nft_complaint "$STATE/complaint")"
+                return 1
+            fi
+            ;;
+        3)
+            fail no-state "cannot write to $STATE, the kernel keeps the rules it has (is its emptyDir full?)"
             return 1
             ;;
         *) ;;
@@ -351,9 +412,11 @@ apply() {
         # Another pod was faster: look again at what it left.
         pause 0.3
     done
+    for _file in add point rebuild stale cleanup; do rm -f "$STATE/$_file.nft"; done
     boot_id >"$STATE/claimed"
     echo "$(digest) $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$STATE/applied"
-    rm -f "$STATE/superseded" "$STATE/reason"
+    rm -f "$STATE/superseded"
+    recovered
     log info "$1" "mode $(fact mode), generation $_generation, owner before: ${_before:-none}${2:-}"
 }
 
@@ -371,7 +434,7 @@ claimed() {
 # Waits until the node needs this pod after all: its new owner handed the rules over, or they have been gone for so long that
 # no owner can be left to heal them.
 stand_by() {
-    : >"$STATE/superseded"
+    touch "$STATE/superseded"
     fail superseded "superseded: pod ${1:-unknown} owns this node now"
     _gone=0
     while [ -z "$STOPPING" ]; do
@@ -394,16 +457,16 @@ release() {
     _outline=$(outline)
     _owner=$(printf '%s\n' "$_outline" | owner_of)
     nft delete chain $TABLE "standby-$SELF" 2>/dev/null
-    if [ -z "$_outline" ]; then
-        log info stopped 'no rules to remove'
-    elif [ -n "$_owner" ] && [ "$_owner" != "$SELF" ]; then
+    if [ -n "$_owner" ] && [ "$_owner" != "$SELF" ]; then
         log info stopped "the rules stay: they belong to pod $_owner"
-    elif ! claimed; then
-        log info stopped 'the rules stay: this pod never owned them'
-    elif [ "$ON_STOP" = keep ]; then
-        log info stopped 'the rules stay in force (linux.onStop: keep)'
+    elif [ -z "$_owner" ] && ! claimed; then
+        log info stopped 'this pod never owned any rules'
+    elif [ -z "$_outline" ]; then
+        log info stopped 'no rules to remove'
     elif [ -n "$_owner" ] && hand_over; then
         log info stopped 'handed the rules over to the pod that stands by'
+    elif [ "$ON_STOP" = keep ]; then
+        log info stopped 'the rules stay in force (linux.onStop: keep)'
     elif remove_table "$_owner"; then
         log info removed 'all rules are removed: UDP is open again'
     else
@@ -416,7 +479,7 @@ hand_over() {
     _standbys=$(outline | names chain | grep '^standby-') || return 1
     for _standby in $_standbys; do nft delete chain $TABLE "$_standby"; done 2>/dev/null
     # Whoever is alive announces itself again within a second.
-    pause 2.5
+    sleep 2.5
     outline | names chain | grep -q '^standby-' && nft delete chain $TABLE "owner-$SELF" 2>/dev/null
 }
 
@@ -430,21 +493,30 @@ remove_table() {
 
 # --- Commands ---------------------------------------------------------------------------------------------------------------
 
-# Sleeps, but ends at once when told to stop.
+# Sleeps, but ends at once when told to stop. The trap kills the sleep as well, for a signal just before `wait`.
 pause() {
-    [ -z "$STOPPING" ] || return 0
     sleep "$1" &
-    wait $!
+    [ -n "$STOPPING" ] || wait $!
     [ -z "$STOPPING" ] || kill $! 2>/dev/null
 }
 
 heals() {
-    cat "$STATE/heals" 2>/dev/null || echo 0
+    _heals=$(cat "$STATE/heals" 2>/dev/null)
+    echo "${_heals:-0}"
 }
 
 # One step of the watch: bring the kernel to what it should hold.
 reconcile() {
-    [ ! -e "$STATE/released" ] || return 0
+    if [ -e "$STATE/released" ]; then
+        # The request may have come while rules were being loaded.
+        _owner=$(owner)
+        case $_owner in
+        "" | "$SELF") remove_table "$_owner" ;;
+        *) ;;
+        esac
+        return 0
+    fi
+    command -v nft >/dev/null || fail no-nft "this image has no nft (linux.image must be one that has, as Flannel's)" || return 1
     adopt_policy || return 1
     _owner=$(owner)
     if [ -e "$STATE/superseded" ] || { claimed && [ -n "$_owner" ] && [ "$_owner" != "$SELF" ]; }; then
@@ -457,14 +529,14 @@ reconcile() {
     elif ! in_force; then
         apply healed ", undone: $_why" || return 1
         echo $(($(heals) + 1)) >"$STATE/heals"
+    else
+        recovered
     fi
 }
 
 run() {
     [ -n "$SELF" ] || { log error bad-environment 'UDP_SECURITY_POD_UID is not set (the chart sets it)'; return 2; }
     [ -w "$STATE" ] || { log error no-state "$STATE is not a writable directory (the chart mounts an emptyDir there)"; return 2; }
-    command -v nft >/dev/null ||
-        log error no-nft "this image has no nft (linux.image must be one that has, as Flannel's)"
     log info started "version $(sed -n 's/^version //p' "$MOUNTED/policy.facts" 2>/dev/null), pod $SELF"
     while [ -z "$STOPPING" ]; do
         reconcile
@@ -504,7 +576,7 @@ check() {
 
 # A JSON string of standard input; null when there is none.
 json_string() {
-    tr '\n\t' '  ' | sed -e 's/[\\"]/\\&/g' -e 's/ *$//' | awk '{ print "\"" $0 "\""; some = 1 } END { if (!some) print "null" }'
+    tr '\001-\037' ' ' | sed -e 's/[\\"]/\\&/g' -e 's/ *$//' | awk '{ print "\"" $0 "\""; some = 1 } END { if (!some) print "null" }'
 }
 
 # The counters as two JSON members, "rules" and "denied".
@@ -539,6 +611,10 @@ status() {
 }
 
 remove() {
+    _said=$(nft list tables 2>&1) || {
+        echo "not removed: $(one_line "$_said") (this needs nft and the capability NET_ADMIN)" >&2
+        return 1
+    }
     if [ -z "$(outline)" ]; then
         echo 'nothing to remove'
         return 0
@@ -549,18 +625,18 @@ remove() {
         return 1
     fi
     # Tells the running agent not to heal what is about to happen.
-    [ ! -d "$STATE" ] || : >"$STATE/released"
-    remove_table "$_owner" || { echo "not removed: pod $(owner) took the rules over" >&2; return 1; }
+    [ ! -d "$STATE" ] || touch "$STATE/released"
+    remove_table "$_owner" || {
+        rm -f "$STATE/released"
+        echo "not removed: pod $(owner) took the rules over" >&2
+        return 1
+    }
     echo 'removed'
 }
 
-STOPPING=
+FAILED=
 case ${1:-} in
-run)
-    trap 'STOPPING=1' TERM INT
-    run
-    ;;
-check | status | remove) "$1" ;;
+run | check | status | remove) "$1" ;;
 *)
     echo "usage: agent.sh run|check|status|remove" >&2
     exit 2
