@@ -9,7 +9,8 @@ install = @build/python build/install $@
 
 # Further arguments for pytest: make test ARGS='-k dns'
 ARGS ?=
-# Test processes: make test JOBS=0 runs the tests one after another.
+# Test processes. Each gets whole files, whose tests share a lab. make test JOBS=0 runs the tests
+# one after another.
 JOBS ?= 2
 
 help: ## List the targets
@@ -21,7 +22,7 @@ demo: ## See the firewall at work in network namespaces (as root or as a plain u
 
 test: ## Run all tests (JOBS=0: one after another, ARGS='-k dns': only some)
 	$(install)
-	@build/env python -m pytest --numprocesses $(JOBS) $(ARGS)
+	@build/env python -m pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
 
 lint: ## Run all linters
 	$(install)

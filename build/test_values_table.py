@@ -25,6 +25,11 @@ def test_a_key_without_prose_is_an_error_that_names_its_line() -> None:
         values_table.rows("# A.\na:\n  # B.\n  b: 1\n  c: 2\n")
 
 
+def test_what_is_no_yaml_is_an_error_without_a_traceback() -> None:
+    with pytest.raises(ValueError, match=r"values\.yaml: "):
+        values_table.rows("a: [1\n")
+
+
 def test_a_header_that_is_apart_from_the_key_is_not_its_prose() -> None:
     assert values_table.rows("# Copyright.\n\n# Yes.\na: 1\n") == [("a", "1", "Yes.")]
 

@@ -35,8 +35,11 @@ def render(text: str) -> str:
 
 
 def rows(text: str) -> list[Row]:
-    """All lines of the table, in the order of the file."""
-    root = yaml.compose(text)
+    """All lines of the table, in the order of the file. Raises ValueError."""
+    try:
+        root = yaml.compose(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"values.yaml: {error}") from None
     if not isinstance(root, yaml.MappingNode):
         raise ValueError("values.yaml is no mapping")
     return list(_rows(root, "", text.splitlines()))

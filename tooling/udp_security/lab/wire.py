@@ -300,12 +300,14 @@ class Wire:
             settings[f"net/ipv4/conf/{scope}/accept_local"] = 1
             settings[f"net/ipv6/conf/{scope}/disable_ipv6"] = 0
             settings[f"net/ipv6/conf/{scope}/accept_dad"] = 0
+        # The kernel's own link-local addresses, /64, would come with an anycast address, fe80::.
+        settings |= {f"net/ipv6/conf/{device}/addr_gen_mode": 1 for device in _DEVICES}
         self.node.sysctl(settings)
         lines = []
         for n, device in enumerate(_DEVICES):
             lines.append(f"link set {device} up")
             # Not used by any packet, but without one the kernel finds no IPv6 route.
-            lines.append(f"address add fe80::ffff:{n}/64 dev {device} nodad")
+            lines.append(f"address add fe80::ffff:{n}/128 dev {device} nodad")
             for gateway in (f"169.254.{n}.1", f"fe80::ffff:ff0{n}"):
                 peer = f"lladdr 02:00:00:00:0{n}:02 dev {device} nud permanent"
                 lines.append(f"neighbor replace {gateway} {peer}")

@@ -21,7 +21,7 @@
 set -u
 STOPPING=
 # Before all else: until it has a trap, a container's first process doesn't hear SIGTERM at all.
-[ "${1:-}" != run ] || trap 'STOPPING=1; kill "${!:-}" 2>/dev/null' TERM INT
+[ "${1:-}" != run ] || trap 'STOPPING=1; kill -9 "${!:-}" 2>/dev/null' TERM INT
 umask 077
 export LC_ALL=C PATH="${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -130,7 +130,10 @@ adopt_policy() {
         return 1
     fi
     cp "$MOUNTED/policy.nft" "$MOUNTED/policy.facts" "$STATE/" 2>/dev/null
-    [ "$(policy_hash "$STATE")" = "$WANTED" ] || fail no-state "cannot copy the policy to $STATE (is its emptyDir full?)"
+    [ "$(policy_hash "$STATE")" = "$WANTED" ] && return 0
+    # Leaves space for the reason.
+    rm -f "$STATE/policy.nft" "$STATE/policy.facts"
+    fail no-state "cannot copy the policy to $STATE (is its emptyDir full?)"
 }
 
 # The policy's text with generation number $1: the part before the hooks, or from them on. The number is
@@ -304,10 +307,10 @@ claim() {
 # Statements that delete every object of the table that generation $1 does not use, or those of this generation only.
 # cleanup GENERATION others|only
 cleanup() {
-    sed -n 's/^	counter \([^ ]*\) .*/\1/p' "$STATE/policy.nft" >"$STATE/counters"
-    outline | awk -v table="$TABLE" -v mine="g$1." -v which="$2" -v self="owner-$SELF" -v counters="$STATE/counters" '
+    outline | awk -v table="$TABLE" -v mine="g$1." -v which="$2" -v self="owner-$SELF" -v policy="$STATE/policy.nft" '
         BEGIN {
-            while ((getline name <counters) > 0) keep["counter " name] = 1
+            while ((getline line <policy) > 0)
+                if (line ~ /^\tcounter /) { split(line, words, " "); keep["counter " words[2]] = 1 }
             split("input output forward " self, chains, " ")
             for (i in chains) keep["chain " chains[i]] = 1
         }
@@ -351,21 +354,21 @@ swap() {
         generation "$3" hooks
         echo "$WRITTEN"
     } 2>/dev/null >"$STATE/rebuild.nft"
+    cat "$STATE/add.nft" "$STATE/point.nft" 2>/dev/null >"$STATE/both.nft"
     # Half a policy might load as well.
-    for _file in add point rebuild; do
+    for _file in add point rebuild both; do
         [ "$(tail -n 1 "$STATE/$_file.nft" 2>/dev/null)" = "$WRITTEN" ] || return 3
     done
 
-    if [ "$1" = yes ] && loadable "$STATE/add.nft"; then
+    if [ "$1" = yes ] && loadable "$STATE/both.nft"; then
         load "$STATE/add.nft" || return 2
         if ! load "$STATE/point.nft"; then
             cleanup "$3" only | nft -f - 2>/dev/null
             return 2
         fi
-        cleanup "$3" others >"$STATE/stale.nft"
-        if [ -s "$STATE/stale.nft" ]; then
-            { claim "$SELF"; cat "$STATE/stale.nft"; } >"$STATE/cleanup.nft"
-            load "$STATE/cleanup.nft" ||
+        _stale=$(cleanup "$3" others)
+        if [ -n "$_stale" ]; then
+            printf '%s\n' "$(claim "$SELF")" "$_stale" | load - ||
                 log warn leftovers "old rules stay beside those in force: $(nft_complaint "$STATE/complaint")"
         fi
     elif outline | names chain | grep -qx "g$3\.reserved"; then
@@ -374,6 +377,11 @@ swap() {
         loadable "$STATE/rebuild.nft" || return 1
         load "$STATE/rebuild.nft" || return 2
     fi
+}
+
+# Removes the files of the last swap: space for what has to be remembered.
+discard() {
+    for _file in add point both rebuild; do rm -f "$STATE/$_file.nft"; done
 }
 
 # Applies this pod's policy. Only for the event `applied` it takes the node from another pod. apply EVENT [WHY]
@@ -400,6 +408,7 @@ apply() {
             fi
             ;;
         3)
+            discard
             fail no-state "cannot write to $STATE, the kernel keeps the rules it has (is its emptyDir full?)"
             return 1
             ;;
@@ -412,7 +421,7 @@ apply() {
         # Another pod was faster: look again at what it left.
         pause 0.3
     done
-    for _file in add point rebuild stale cleanup; do rm -f "$STATE/$_file.nft"; done
+    discard
     boot_id >"$STATE/claimed"
     echo "$(digest) $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$STATE/applied"
     rm -f "$STATE/superseded"
@@ -493,11 +502,12 @@ remove_table() {
 
 # --- Commands ---------------------------------------------------------------------------------------------------------------
 
-# Sleeps, but ends at once when told to stop. The trap kills the sleep as well, for a signal just before `wait`.
+# Sleeps, but ends at once when told to stop. The trap kills the sleep as well, for a signal that comes just before `wait`; a
+# weaker signal would be lost where the child is not `sleep` yet.
 pause() {
     sleep "$1" &
     [ -n "$STOPPING" ] || wait $!
-    [ -z "$STOPPING" ] || kill $! 2>/dev/null
+    [ -z "$STOPPING" ] || kill -9 $! 2>/dev/null
 }
 
 heals() {
@@ -536,7 +546,8 @@ reconcile() {
 
 run() {
     [ -n "$SELF" ] || { log error bad-environment 'UDP_SECURITY_POD_UID is not set (the chart sets it)'; return 2; }
-    [ -w "$STATE" ] || { log error no-state "$STATE is not a writable directory (the chart mounts an emptyDir there)"; return 2; }
+    # Not `test -w`: busybox believes that root may write everywhere.
+    touch "$STATE/heals" 2>/dev/null || { log error no-state "$STATE is not a writable directory (the chart mounts an emptyDir there)"; return 2; }
     log info started "version $(sed -n 's/^version //p' "$MOUNTED/policy.facts" 2>/dev/null), pod $SELF"
     while [ -z "$STOPPING" ]; do
         reconcile

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""Fixtures of the chart's tests: the Helms, and nft."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .support import Helm, Rendered, Values
+
+Render = Callable[..., Rendered]
+Load = Callable[[str], None]
+
+
+def _lacking(reason: str) -> None:
+    """Skips the test; in CI, which has to run everything, fails it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """The Helm 4 on PATH."""
+    path = shutil.which("helm")
+    if path is None:
+        _lacking("Helm is not on PATH (run the tests with `make test`)")
+    return Helm(str(path))
+
+
+@pytest.fixture(scope="session")
+def helm3() -> Helm:
+    """The Helm 3 that UDP_SECURITY_HELM3 names."""
+    path = os.environ.get("UDP_SECURITY_HELM3")
+    if not path:
+        _lacking("UDP_SECURITY_HELM3 does not name a Helm 3 (run the tests with `make test`)")
+    return Helm(str(path))
+
+
+@pytest.fixture(scope="session", params=["helm", "helm3"])
+def either_helm(request: pytest.FixtureRequest) -> Helm:
+    """Helm 4, then Helm 3."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Helm)
+    return found
+
+
+@pytest.fixture(scope="session")
+def render(helm: Helm) -> Render:
+    """Renders values (and Helm.template's options) with Helm 4."""
+
+    def rendered(values: Values | None = None, **options: Any) -> Rendered:
+        return Rendered(helm.template(values, **options))
+
+    return rendered
+
+
+@pytest.fixture(scope="session")
+def load() -> Load:
+    """Asserts that nft accepts a ruleset, in a fresh network namespace."""
+    if shutil.which("nft") is None or shutil.which("unshare") is None:
+        _lacking("nft and unshare are not on PATH (run the tests with `make test`)")
+    namespace = (
+        ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
+    )
+    probe = subprocess.run([*namespace, "true"], check=False, capture_output=True, text=True)
+    if probe.returncode != 0:
+        _lacking(
+            f"no network namespace: {probe.stderr.strip()} (allow unprivileged user namespaces)"
+        )
+
+    def loaded(ruleset: str) -> None:
+        done = subprocess.run(
+            [*namespace, "nft", "--check", "--file", "-"],
+            check=False,
+            input=ruleset,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr[:2000]
+
+    return loaded

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""values.yaml itself: every key is explained, is in the schema, and does something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+import values_table
+
+from .support import CHART, Helm, Refused, rule
+
+TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
+DEFAULTS: dict[str, Any] = yaml.load(TEXT, yaml.CSafeLoader)
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+# Kubernetes' own objects, which are passed on as they are.
+OPAQUE = {"linux.resources", "linux.affinity"}
+
+# For each key another value, and what else must be set for it to matter.
+OTHER: dict[str, Any] = {
+    "nameOverride": {"nameOverride": "x"},
+    "mode": {"mode": "audit"},
+    "denyAction": {"denyAction": "reject"},
+    "rules": {"rules": [rule()]},
+    "imagePullSecrets": {"imagePullSecrets": [{"name": "x"}]},
+    **{
+        f"presets.{key}": {
+            "presets": {key: not on},
+            "dangerouslyCutOff": [key] if key in ("dns", "dhcp", "flannelVxlan") else [],
+        }
+        for key, on in DEFAULTS["presets"].items()
+    },
+    "cluster.podCIDRs": {"cluster": {"podCIDRs": ["10.0.0.0/8"]}},
+    # Services only matter to the scope, and to what is refused.
+    "cluster.serviceCIDRs": {"cluster": {"serviceCIDRs": ["10.0.0.0/8"]}},
+    "cluster.nodeCIDRs": {"cluster": {"nodeCIDRs": ["10.0.0.0/8"]}},
+    "cluster.dnsServers": {"cluster": {"dnsServers": ["10.0.0.0/8"]}},
+    "linux.enabled": {"linux": {"enabled": False}},
+    "linux.scope": {"linux": {"scope": "cluster"}},
+    "linux.onStop": {"linux": {"onStop": "keep"}},
+    "linux.pollSeconds": {"linux": {"pollSeconds": 5}},
+    "linux.untrackedReplyAddresses": {"linux": {"untrackedReplyAddresses": ["10.0.0.1"]}},
+    "linux.image.repository": {"linux": {"image": {"repository": "x/y"}}},
+    "linux.image.tag": {"linux": {"image": {"tag": "x"}}},
+    "linux.image.pullPolicy": {"linux": {"image": {"pullPolicy": "Always"}}},
+    "linux.resources": {"linux": {"resources": {"limits": {"memory": "1Gi"}}}},
+    "linux.nodeSelector": {"linux": {"nodeSelector": {"a": "b"}}},
+    "linux.tolerations": {"linux": {"tolerations": []}},
+    "linux.affinity": {"linux": {"affinity": {"podAffinity": {"a": "b"}}}},
+    "linux.priorityClassName": {"linux": {"priorityClassName": "x"}},
+    "linux.podAnnotations": {"linux": {"podAnnotations": {"a": "b"}}},
+    "linux.podLabels": {"linux": {"podLabels": {"a": "b"}}},
+}
+BASE: dict[str, Any] = {"cluster.serviceCIDRs": {"linux": {"scope": "cluster"}}}
+# Changes only what is refused; the tests of semantics have it.
+REFUSING = {"dangerouslyCutOff"}
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all keys that hold no further keys of ours."""
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and value and path not in OPAQUE:
+            yield from leaves(value, f"{path}.")
+        else:
+            yield path
+
+
+def schema_leaves(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The same of the schema, without the place that Helm gives a parent chart."""
+    for key, inner in schema["properties"].items():
+        path = f"{prefix}{key}"
+        if inner.get("properties") and path not in OPAQUE:
+            yield from schema_leaves(inner, f"{path}.")
+        elif path != "global":
+            yield path
+
+
+def test_the_schema_has_the_same_keys() -> None:
+    assert sorted(schema_leaves(SCHEMA)) == sorted(leaves(DEFAULTS))
+
+
+def test_every_key_has_prose_above_it() -> None:
+    explained = {row.key for row in values_table.rows(TEXT)}  # refuses a key without prose
+    assert set(leaves(DEFAULTS)) <= explained
+
+
+def test_every_key_is_tried() -> None:
+    assert OTHER.keys() | REFUSING == set(leaves(DEFAULTS))
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_every_key_does_something(helm: Helm, key: str) -> None:
+    base = BASE.get(key, {})
+    assert helm.template({**base, **OTHER[key]}) != helm.template(base)
+
+
+def test_the_cluster_may_be_cut_off_only_by_name(helm: Helm) -> None:
+    values = {"presets": {"dns": False}}
+    with pytest.raises(Refused):
+        helm.template(values)
+    helm.template({**values, "dangerouslyCutOff": ["dns"]})

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""Two flows, one allowed and one denied, that go on while agents swap their rules."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from tests.lab.agents import OPEN, OTHER
+
+from udp_security.lab.topology import Lab
+
+_TABLE = """table inet flood {
+    counter passed { }
+    counter leaked { }
+    chain input {
+        type filter hook input priority 100;
+        iifname "lo" return
+        udp dport OPEN counter name passed drop
+        udp dport OTHER counter name leaked drop
+    }
+}
+"""
+
+
+class Flood:
+    """Context manager: the outsider sends to the node's ports OPEN and OTHER until the block ends,
+    as fast as it can, or resting ``rest`` seconds after every 20 packets.
+
+    A table of its own counts what passed behind the agent's hooks, and swallows it, so that no
+    socket's buffer can lose a packet.
+    """
+
+    def __init__(self, lab: Lab, rest: float = 0) -> None:
+        self._lab = lab
+        self._rest = rest
+        self._stop = threading.Event()
+        self._sent = 0
+        self._thread = threading.Thread(target=self._send, name="flood")
+        self.lost = 0
+        self.leaked = 0
+
+    @property
+    def sent(self) -> int:
+        """Packets sent on each of the two flows so far."""
+        return self._sent
+
+    def __enter__(self) -> Flood:
+        text = _TABLE.replace("OPEN", str(OPEN)).replace("OTHER", str(OTHER))
+        self._lab.run("node", ["nft", "-f", "-"], stdin=text)
+        self._dropped = _dropped()
+        self._thread.start()
+        while not self._sent:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        listing = self._lab.run("node", ["nft", "-j", "list", "counters", "table", "inet", "flood"])
+        counters = {
+            one["counter"]["name"]: one["counter"]["packets"]
+            for one in json.loads(listing.stdout)["nftables"]
+            if "counter" in one
+        }
+        self._lab.run("node", ["nft", "delete", "table", "inet", "flood"])
+        # A machine with too few processors for all this loses packets before any hook sees them.
+        self.lost = max(0, self._sent - counters["passed"] - (_dropped() - self._dropped))
+        self.leaked = counters["leaked"]
+
+    def _send(self) -> None:
+        address = self._lab.address("node")
+        payload = bytes(32)
+        with contextlib.ExitStack() as stack:
+            allowed, denied = (
+                stack.enter_context(self._socket(address, port)) for port in (OPEN, OTHER)
+            )
+            while not self._stop.is_set():
+                for _ in range(20):
+                    allowed.send(payload)
+                    denied.send(payload)
+                self._sent += 20
+                if self._rest:
+                    time.sleep(self._rest)
+
+    @contextlib.contextmanager
+    def _socket(self, address: str, port: int) -> Iterator[socket.socket]:
+        with self._lab.ns("outsider").socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect((address, port))
+            yield sender
+
+
+def _dropped() -> int:
+    """Packets that the machine's processors threw away because their queues were full."""
+    lines = Path("/proc/net/softnet_stat").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1], 16) for line in lines)

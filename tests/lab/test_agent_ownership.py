@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""Who owns the node: claims, rollouts and rollbacks in every order, and who may remove rules."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+from tests.lab.agents import (
+    ANOTHER_POLICY,
+    LARGE_POLICY,
+    OTHER,
+    POLICY,
+    Node,
+    check,
+    documents,
+    heals,
+    said,
+    state,
+    status,
+    until,
+)
+from tests.lab.flood import Flood
+
+from udp_security.lab.pod import AgentPod
+
+KEEP: dict[str, Any] = {"linux": {"onStop": "keep"}}
+
+
+def standing_by(node: Node, pod: AgentPod) -> bool:
+    """Whether the pod announces that it would take the node over."""
+    return f"\tchain standby-{pod.uid} {{" in node.table()
+
+
+def rolled_out(node: Node, **values: Any) -> tuple[AgentPod, AgentPod]:
+    """A pod, superseded and standing by, and the newer one that owns the node."""
+    old = node.start(documents({**POLICY, **values}))
+    new = node.start(documents({**ANOTHER_POLICY, **values}))
+    until(lambda: standing_by(node, old))
+    return old, new
+
+
+def test_a_fresh_node_is_claimed_and_given_back(node: Node) -> None:
+    pod = node.start()
+    assert node.owners() == [pod.uid]
+    assert pod.stop() == 0
+    assert node.table() == ""
+    assert said(pod, "removed") == ["all rules are removed: UDP is open again"]
+
+
+def test_surge_hands_the_node_to_the_new_pod(node: Node) -> None:
+    old, new = rolled_out(node)
+    assert node.owners() == [new.uid]
+    assert check(old) == (1, f"not in force: superseded: pod {new.uid} owns this node now\n")
+    assert said(old, "superseded") == [f"superseded: pod {new.uid} owns this node now"]
+    assert old.stop() == 0
+    assert said(old, "stopped") == [f"the rules stay: they belong to pod {new.uid}"]
+    assert check(new)[0] == 0
+    assert node.owners() == [new.uid]
+    # Somebody who comes and goes beside it is no damage.
+    assert heals(new, node.lab) == 0
+    assert "standby-" not in node.table()
+    assert new.stop() == 0
+    assert node.table() == ""
+
+
+def test_the_old_pod_may_stop_first(node: Node) -> None:
+    old = node.start()
+    assert old.stop() == 0
+    assert node.table() == ""
+    new = node.start(documents(ANOTHER_POLICY))
+    assert node.owners() == [new.uid]
+
+
+@pytest.mark.parametrize("values", [{}, KEEP], ids=["remove", "keep"])
+def test_a_rollback_hands_the_node_back_without_a_gap(node: Node, values: dict[str, Any]) -> None:
+    old, new = rolled_out(node, **values)
+    with Flood(node.lab, rest=0.001) as flood:
+        assert new.stop() == 0
+        assert said(new, "stopped") == ["handed the rules over to the pod that stands by"]
+        until(lambda: check(old)[0] == 0)
+    assert (flood.lost, flood.leaked) == (0, 0)
+    assert node.owners() == [old.uid]
+    assert said(old, "taken-over") != []
+    assert "other" not in "".join(node.policy())
+    assert len(node.generations()) == 1
+
+
+def test_a_new_pod_that_cannot_apply_never_claims(node: Node) -> None:
+    old = node.start()
+    policy = node.policy()
+    new = node.pod(documents({"cluster": {"nodeCIDRs": ["192.0.2.0/24"]}}))
+    new.start()
+    until(lambda: said(new, "refused"))
+    assert not new.ready()
+    assert node.owners() == [old.uid]
+    assert old.ready()
+    assert new.stop() == 0
+    assert said(new, "stopped") == [f"the rules stay: they belong to pod {old.uid}"]
+    assert node.policy() == policy
+    assert heals(old, node.lab) == 0
+
+
+@pytest.mark.parametrize("before", ["nobody", "an old pod"])
+def test_two_pods_at_the_same_moment(node: Node, before: str) -> None:
+    """Exactly one of them owns the node afterwards, and the table is its policy, nothing else."""
+    seed = random.Random(0)
+    for _ in range(5):
+        if before != "nobody":
+            node.start().kill()
+        pods = [node.pod(documents(ANOTHER_POLICY)), node.pod(documents(POLICY))]
+        for pod in pods:
+            pod.start()
+            pod.signal(signal.SIGSTOP)
+        for pod in pods:
+            pod.signal(signal.SIGCONT)
+            time.sleep(seed.random() / 50)
+        until(
+            lambda pods=pods: any(  # type: ignore[misc]
+                said(pod, "superseded") for pod in pods
+            )
+        )
+        (owner,) = (pod for pod in pods if not said(pod, "superseded"))
+        assert check(owner)[0] == 0
+        assert node.owners() == [owner.uid]
+        assert len(node.generations()) == 1
+        assert not [pod for pod in pods if said(pod, "bad-ruleset") or said(pod, "leftovers")]
+        for pod in pods:
+            pod.kill()
+        node.nft("delete", "table", "inet", "udp_security")
+
+
+def test_a_superseded_pod_stays_so_when_its_container_restarts(node: Node) -> None:
+    old, new = rolled_out(node)
+    old.restart_container()
+    until(lambda: len(said(old, "superseded")) == 2)
+    assert node.owners() == [new.uid]
+    assert old.stop() == 0
+    assert check(new)[0] == 0
+
+
+def test_a_standby_protects_the_node_when_its_owner_and_the_rules_are_gone(node: Node) -> None:
+    old = node.start(documents(poll=1))
+    new = node.start(documents(ANOTHER_POLICY))
+    until(lambda: standing_by(node, old))
+    new.kill()
+    node.nft("delete", "table", "inet", "udp_security")
+    until(lambda: check(old)[0] == 0)
+    assert node.owners() == [old.uid]
+
+
+def test_a_claim_ends_with_the_boot_in_which_it_was_made(node: Node) -> None:
+    pod = node.start()
+    (state(pod, node.lab) / "claimed").write_text("another boot\n", encoding="ascii")
+    pod.kill()
+    node.nft("delete", "table", "inet", "udp_security")
+    pod.start()
+    pod.wait_ready()
+    assert len(said(pod, "applied")) == 2
+    assert pod.stop() == 0
+    assert node.table() == ""
+
+
+def test_only_the_owner_removes(node: Node) -> None:
+    old, new = rolled_out(node)
+    table = node.table()
+    done = old.exec("remove")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"not removed: pod {new.uid} owns the rules ")
+    assert node.table() == table
+    assert check(new)[0] == 0
+
+
+def test_remove_is_not_healed_and_may_be_repeated(node: Node) -> None:
+    pod = node.start()
+    done = pod.exec("remove")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "removed\n", "")
+    assert node.table() == ""
+    done = pod.exec("remove")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "nothing to remove\n", "")
+    assert node.lab.probe("outsider", node.lab.address("node"), OTHER).delivered
+    reason = "not in force: the rules were removed on request (delete this pod to have them back)\n"
+    assert check(pod) == (1, reason)
+    # A new container of the pod respects it as well, and a new pod does not.
+    pod.restart_container()
+    assert check(pod) == (1, reason)
+    assert node.table() == ""
+    assert pod.stop() == 0
+    assert said(pod, "healed") == []
+    assert said(pod, "stopped") == ["no rules to remove"]
+    assert check(node.start())[0] == 0
+
+
+def test_remove_wins_over_an_apply_at_the_same_moment(node: Node) -> None:
+    for moment in (0.0, 0.1, 0.2, 0.4):
+        pod = node.start(documents(LARGE_POLICY))
+        node.nft("add", "chain", "inet", "udp_security", "theirs")
+        time.sleep(moment)
+        assert pod.exec("remove").returncode == 0
+        until(lambda: node.table() == "")
+        assert not status(pod)["healthy"]
+        assert pod.stop() == 0
+        assert node.table() == ""
+
+
+def test_rules_that_were_kept_are_taken_over(node: Node) -> None:
+    old = node.start(documents({**POLICY, **KEEP}))
+    policy = node.policy()
+    assert old.stop() == 0
+    assert said(old, "stopped") == ["the rules stay in force (linux.onStop: keep)"]
+    assert node.policy() == policy
+    assert not node.lab.probe("outsider", node.lab.address("node"), OTHER).delivered
+    new = node.start(documents(ANOTHER_POLICY))
+    assert node.owners() == [new.uid]
+    assert len(node.generations()) == 1
+    assert new.exec("remove").returncode == 0
+    assert node.table() == ""
