@@ -133,7 +133,8 @@ def test_the_environment(default: Rendered) -> None:
 
 def hash_of(rendered: Rendered) -> str:
     """The policy's hash, of the files as a pod will see them."""
-    return hashlib.sha256((rendered.ruleset + rendered.facts).encode()).hexdigest()
+    agent = rendered.config_map["data"]["agent.sh"]
+    return hashlib.sha256((agent + rendered.ruleset + rendered.facts).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ DAMAGES: dict[str, Callable[[str], str]] = {
         " add rule inet udp_security theirs udp dport 9 drop"
     ),
     "chain-of-a-later-generation": lambda _: "add chain inet udp_security g77.input",
+    "chain-of-an-octal-generation": lambda _: "add chain inet udp_security g0099.input",
+    "chain-of-a-huge-generation": lambda _: "add chain inet udp_security g99999999999999999999.x",
     "set-of-others-added": lambda _: "add set inet udp_security theirs { type ipv4_addr; }",
     "map-of-others-added": lambda _: (
         "add chain inet udp_security theirs;"

@@ -46,6 +46,21 @@ def test_a_running_pod_takes_no_notice_of_a_changed_configmap(node: Node) -> Non
     assert said(pod, "foreign-policy") == []
 
 
+def test_a_pod_keeps_its_agent_too(node: Node) -> None:
+    """Else an upgrade could make all old pods unready before the rollout reaches their nodes."""
+    pod = node.start()
+    later = dict(config_data(documents(ANOTHER_POLICY)))
+    script = later["agent.sh"]
+    later["agent.sh"] = script.replace("\nFAILED=\n", "\ndigest() { echo another; }\nFAILED=\n")
+    assert later["agent.sh"] != script
+    pod.update_configmap(later)
+    assert pod.ready()
+    pod.restart_container()
+    pod.wait_ready()
+    assert pod.stop() == 0
+    assert node.table() == ""
+
+
 def test_a_new_pod_refuses_another_pods_policy(node: Node) -> None:
     pod = node.pod(mixed())
     pod.start()

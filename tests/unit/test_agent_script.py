@@ -32,7 +32,8 @@ FUNCTIONS, _, _ = SCRIPT.partition("\nFAILED=\n")
 
 # What POSIX and busybox ash build in, as far as the script may use it.
 BUILTINS = {
-    "[", ":", ".", "break", "cd", "command", "continue", "echo", "exit", "export", "kill", "printf",
+    "[", ":", ".", "break", "cd", "command", "continue", "echo", "exec", "exit", "export", "kill",
+    "printf",
     "read", "return", "set", "shift", "trap", "umask", "wait",
 }  # fmt: skip
 KEYWORDS = {

@@ -5,7 +5,7 @@ SPDX-License-Identifier: MIT
 
 {{- /*
 What the Linux agent gets: `agent.sh`, and the policy in two files: `policy.nft` is the ruleset, `policy.facts` is what the agent must
-know about it. The pod template carries the policy's hash, so that a pod never loads another pod's policy.
+know about it. The pod template carries the hash of all three, so that a pod never runs or loads another pod's.
 In: dict "root" $. Sets on the same dict: data, a dict of the files' texts; empty where Linux nodes are not governed, though a wrong
 policy is refused there too, as `udp-security validate` does.
 */ -}}
@@ -34,9 +34,9 @@ policy is refused there too, as `udp-security validate` does.
 {{- $_ := set $out "data" (get .root "udp-security.linux.data") -}}
 {{- end -}}
 
-{{- /* The hash that policy.nft and policy.facts must have together. In: the data of udp-security.linux.data. */ -}}
+{{- /* The hash that the files must have together. In: the data of udp-security.linux.data. */ -}}
 {{- define "udp-security.linux.hash" -}}
-{{- printf "%s%s" (get . "policy.nft") (get . "policy.facts") | sha256sum -}}
+{{- printf "%s%s%s" (get . "agent.sh") (get . "policy.nft") (get . "policy.facts") | sha256sum -}}
 {{- end -}}
 
 {{- /*

@@ -25,8 +25,10 @@ STOPPING=
 umask 077
 export LC_ALL=C PATH="${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin"
 
-MOUNTED=${0%/*}
+MOUNTED=/etc/udp-security
 STATE=/run/udp-security
+# A pod keeps to the agent it began with, as to its policy: what is mounted follows the ConfigMap, which may be a later pod's by now.
+if [ -e "$STATE/agent.sh" ] && [ "$0" != "$STATE/agent.sh" ]; then exec /bin/sh "$STATE/agent.sh" "$@"; fi
 TABLE='inet udp_security'
 POD_BRIDGE=cni0
 # The line of policy.nft behind which the base chains are pointed to the new generation.
@@ -75,6 +77,7 @@ nft_complaint() {
     case $_line in
     *'not permitted'*) _line="$_line (the container needs the capability NET_ADMIN in the node's network namespace)" ;;
     *'not found'*) _line="$_line (linux.image must be an image with nft, as Flannel's is)" ;;
+    *'too long'*) _line="$_line (as root of a user namespace only, nft sends what fits into net.core.wmem_max)" ;;
     *'not supported'*) _line="$_line (this kernel lacks an nf_tables feature)" ;;
     *) ;;
     esac
@@ -115,25 +118,31 @@ fact() {
     sed -n -E "s#^$1( |\$)##p" "$STATE/policy.facts" 2>/dev/null
 }
 
-policy_hash() {
-    cat "$1/policy.nft" "$1/policy.facts" 2>/dev/null | sha256sum | cut -d ' ' -f 1
+# The files that the pod template's hash covers, in its order.
+BUNDLE='agent.sh policy.nft policy.facts'
+
+# The hash of the bundle whose files begin with $1 and end with $2.
+bundle_hash() {
+    for _file in $BUNDLE; do cat "$1$_file$2" 2>/dev/null; done | sha256sum | cut -d ' ' -f 1
 }
 
-# A pod keeps to the policy it was made for: the mounted files follow the ConfigMap, which may be a later pod's by now.
+# Copies what is mounted, if it is this pod's, to where no later change of the ConfigMap reaches it.
 adopt_policy() {
     [ -n "$WANTED" ] || fail bad-environment 'UDP_SECURITY_POLICY_SHA256 is not set (the chart sets it)' || return 1
-    [ "$(policy_hash "$STATE")" = "$WANTED" ] && return 0
-    _seen=$(policy_hash "$MOUNTED")
+    [ "$(bundle_hash "$STATE/" '')" = "$WANTED" ] && return 0
+    _seen=$(bundle_hash "$MOUNTED/" '')
     if [ "$_seen" != "$WANTED" ]; then
         fail foreign-policy "$MOUNTED holds policy $(printf %.12s "$_seen"), not this pod's $(printf %.12s "$WANTED") \
 (the ConfigMap was changed without a rollout: run helm upgrade, or delete this pod after the rollout)"
         return 1
     fi
-    cp "$MOUNTED/policy.nft" "$MOUNTED/policy.facts" "$STATE/" 2>/dev/null
-    [ "$(policy_hash "$STATE")" = "$WANTED" ] && return 0
-    # Leaves space for the reason.
-    rm -f "$STATE/policy.nft" "$STATE/policy.facts"
-    fail no-state "cannot copy the policy to $STATE (is its emptyDir full?)"
+    for _file in $BUNDLE; do cp "$MOUNTED/$_file" "$STATE/$_file.new" 2>/dev/null; done
+    if [ "$(bundle_hash "$STATE/" .new)" != "$WANTED" ]; then
+        for _file in $BUNDLE; do rm -f "$STATE/$_file.new"; done
+        fail no-state "cannot copy the policy to $STATE (is its emptyDir full?)"
+        return 1
+    fi
+    for _file in $BUNDLE; do mv "$STATE/$_file.new" "$STATE/$_file"; done
 }
 
 # The policy's text with generation number $1: the part before the hooks, or from them on. The number is
@@ -389,7 +398,7 @@ apply() {
     for _try in 1 2 3 last; do
         _outline=$(outline)
         _before=$(printf '%s\n' "$_outline" | owner_of)
-        _generation=$(printf '%s\n' "$_outline" | sed -n 's/^	chain g\([0-9]*\)\..*/\1/p' | sort -n | tail -n 1)
+        _generation=$(printf '%s\n' "$_outline" | sed -n 's/^	chain g0*\([0-9]\{1,9\}\)\..*/\1/p' | sort -n | tail -n 1)
         _generation=$((${_generation:-0} + 1))
         # Seen here, the request came before the look above: what vanished since then makes the swap fail.
         [ ! -e "$STATE/released" ] || return 1
