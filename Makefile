@@ -22,7 +22,7 @@ demo: ## See the firewall at work in network namespaces (as root or as a plain u
 
 test: ## Run all tests (JOBS=0: one after another, ARGS='-k dns': only some)
 	$(install)
-	@build/env python -m pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
+	@build/env build/as-root python -m pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
 
 lint: ## Run all linters
 	$(install)

@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""Random policies and real packets: the rendered ruleset does what the oracle says.
+
+Hypothesis makes values; Helm renders them; `nft` loads the text as it is; several hundred packets
+near the policy's edges, each answered, meet it. The tests take the same examples every time. To
+look for new ones, say how many policies each test shall try:
+
+    UDP_SECURITY_FUZZ=2000 make test JOBS=0 ARGS='tests/lab/test_differential.py'
+
+A disagreement is shrunk, and printed with the values and the packets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from tests import strategies
+from tests.lab.counting import Counters
+from tests.lab.differential import TABLE, Case, agree
+
+from udp_security.chart import chart_dir
+from udp_security.lab.wire import Wire
+from udp_security.policy import Flow
+from udp_security.policy.model import DIRECTIONS
+
+PACKETS: Final = 250
+SEEDS: Final = st.integers(0, 2**32 - 1)
+_FUZZ: Final = int(os.environ.get("UDP_SECURITY_FUZZ") or 0)
+
+
+def examples(number: int) -> settings:
+    """So many policies, the same ones each time; or as many new ones as UDP_SECURITY_FUZZ says."""
+    return settings(
+        max_examples=_FUZZ or number,
+        derandomize=not _FUZZ,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@contextlib.contextmanager
+def loaded(wire: Wire, text: str) -> Iterator[None]:
+    """A ruleset in the wire's node; at the end our table is gone."""
+    try:
+        wire.run(["nft", "-f", "-"], stdin=text)
+        yield
+    finally:
+        wire.run(["nft", "delete", "table", *TABLE], check=False)
+
+
+@contextlib.contextmanager
+def other_table(wire: Wire, body: str) -> Iterator[None]:
+    """A table of somebody else's beside ours."""
+    wire.run(["nft", "-f", "-"], stdin=f"table inet other {{\n{body}\n}}\n")
+    try:
+        yield
+    finally:
+        wire.run(["nft", "delete", "table", "inet", "other"])
+
+
+def sample(values: Mapping[str, Any], seed: int) -> list[Flow]:
+    """Flows at the edges of the values, which the kernel does not drop for reasons of its own."""
+    near = filter(Wire.carries, strategies.flows(values, random.Random(seed)))
+    return list(itertools.islice(near, PACKETS))
+
+
+@examples(100)
+@given(values=strategies.values(), seed=SEEDS)
+def test_tracked_packets(wire: Wire, values: dict[str, Any], seed: int) -> None:
+    case = Case.of(values)
+    with loaded(wire, case.files["policy.nft"]):
+        agree(wire, case, sample(values, seed))
+
+
+NOTRACK: Final = """
+chain prerouting { type filter hook prerouting priority raw; meta l4proto udp notrack; }
+chain output { type filter hook output priority raw; meta l4proto udp notrack; }
+"""
+
+
+@examples(50)
+@given(values=strategies.values(), seed=SEEDS)
+def test_untracked_packets(wire: Wire, values: dict[str, Any], seed: int) -> None:
+    case = Case.of(values)
+    with other_table(wire, NOTRACK), loaded(wire, case.files["policy.nft"]):
+        agree(wire, case, sample(values, seed), tracked=False)
+
+
+def agent_applies(wire: Wire, folder: Path, case: Case) -> None:
+    """Puts a policy in force with the agent's own functions."""
+    for name in ("policy.nft", "policy.facts"):
+        (folder / name).write_text(case.files[name], encoding="utf-8")
+    script = (chart_dir() / "files" / "linux" / "agent.sh").read_text(encoding="utf-8")
+    functions, commands, _ = script.partition("\ncase ${1:-} in\n")
+    assert commands, "the agent is expected to end with its commands"
+    wire.run(["busybox", "sh", "-c", f"{functions}\nSTATE={folder} SELF=a\napply applied"])
+
+
+@examples(20)
+@given(first=strategies.values(), second=strategies.values(), seed=SEEDS)
+def test_swapped_policies(
+    wire: Wire,
+    tmp_path_factory: pytest.TempPathFactory,
+    first: dict[str, Any],
+    second: dict[str, Any],
+    seed: int,
+) -> None:
+    """The flows of both policies meet the first one, the second one and the first one again."""
+    folder = tmp_path_factory.mktemp("state")
+    one, other = Case.of(first), Case.of(second)
+    flows = sample(first, seed)[: PACKETS // 2] + sample(second, seed)[: PACKETS // 2]
+    with loaded(wire, one.files["policy.nft"]), Counters(wire.node, TABLE[1]) as counters:
+        agree(wire, one, flows)
+        for generation, case in enumerate((other, one), start=1):
+            before = counters.packets()
+            agent_applies(wire, folder, case)
+            assert counters.packets() == {name: before.get(name, 0) for name in case.counters}
+            table = wire.run(["nft", "list", "table", *TABLE]).stdout
+            assert set(re.findall(r"(?<![\w.-])g\d+(?=\.)", table)) == {f"g{generation}"}
+            agree(wire, case, flows)
+
+
+# Both families' NAT, as kube-proxy and Flannel do it: services become pods on the way in and on the
+# way out of the node, and what leaves by right0 gets the node's address.
+NAT: Final = """
+chain services {
+    ip daddr 10.96.0.10 udp dport 53 dnat ip to 10.244.1.5:5353
+    ip daddr 10.96.0.11 udp dport 53 dnat ip to 10.244.1.6:53
+    ip daddr 10.96.0.12 udp dport 5353 dnat ip to 10.244.1.5:54
+    ip6 daddr fd00:96::10 udp dport 53 dnat ip6 to [fd00:244::5]:5353
+    ip6 daddr fd00:96::11 udp dport 53 dnat ip6 to [fd00:244::6]:53
+    ip6 daddr fd00:96::12 udp dport 5353 dnat ip6 to [fd00:244::5]:54
+}
+chain prerouting { type nat hook prerouting priority dstnat; jump services; }
+chain output { type nat hook output priority -100; jump services; }
+chain postrouting {
+    type nat hook postrouting priority srcnat
+    oifname "right0" masquerade
+}
+"""
+MASQUERADED: Final = {4: ip_address("192.0.2.9"), 6: ip_address("2001:db8::9")}
+SERVICES: Final = {
+    ("10.96.0.10", 53): ("10.244.1.5", 5353),
+    ("10.96.0.11", 53): ("10.244.1.6", 53),
+    ("10.96.0.12", 5353): ("10.244.1.5", 54),
+    ("fd00:96::10", 53): ("fd00:244::5", 5353),
+    ("fd00:96::11", 53): ("fd00:244::6", 53),
+    ("fd00:96::12", 5353): ("fd00:244::5", 54),
+}
+CLIENTS: Final = {4: ("10.1.0.1", "10.2.0.1"), 6: ("fd00:1::1", "fd00:2::1")}
+
+
+def behind_nat(flow: Flow) -> tuple[Flow, Flow]:
+    """The flow as the policy is to see it, and as whoever answers it does."""
+    target = str(flow.destination), flow.port
+    address, port = SERVICES.get(target, target)
+    judged = Flow(flow.direction, flow.source, ip_address(address), port)
+    if flow.direction != "forward":
+        return judged, judged
+    return judged, Flow("forward", MASQUERADED[flow.source.version], judged.destination, port)
+
+
+def nat_rules(direction: str) -> list[dict[str, Any]]:
+    """One rule that allows what the services lead to, and others that only what is seen before the
+    translation of the destination, or after that of the source, would match."""
+    names = {name: f"{direction}-{name}" for name in ("pods", "services", "masqueraded")}
+    common = {"direction": direction}
+    pods = ["10.244.1.5", "fd00:244::5"]
+    return [
+        {**common, "name": names["pods"], "ports": [5353], "from": ["10.1.0.0/16", "fd00:1::/32"],
+         "to": pods},
+        {**common, "name": names["services"], "ports": [53, 5353],
+         "to": ["10.96.0.0/16", "fd00:96::/32"]},
+        {**common, "name": names["masqueraded"], "ports": ["1-65535"],
+         "from": ["192.0.2.9", "2001:db8::9"]},
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def translating() -> Iterator[Wire]:
+    """A wire of its own, whose node translates and has addresses to masquerade with."""
+    with Wire() as wire:
+        for address in MASQUERADED.values():
+            wire.node.ip(f"address add {address} dev right0{' nodad' * (address.version == 6)}")
+        with other_table(wire, NAT):
+            yield wire
+
+
+@pytest.mark.parametrize("mode", ["enforce", "audit"])
+def test_translated_packets(translating: Wire, mode: str) -> None:
+    rules = [rule for direction in DIRECTIONS for rule in nat_rules(direction)]
+    off = dict.fromkeys(strategies.PRESETS, False)
+    cut = list(strategies.LIFELINES)
+    case = Case.of({"mode": mode, "presets": off, "dangerouslyCutOff": cut, "rules": rules})
+    targets = [*SERVICES, *SERVICES.values(), ("10.96.0.13", 53), ("fd00:96::13", 5353)]
+    flows = [
+        Flow(direction, source, address, port)
+        for direction in DIRECTIONS
+        for text, port in targets
+        for address in [ip_address(text)]
+        for source in map(ip_address, CLIENTS[address.version])
+    ]
+    with loaded(translating, case.files["policy.nft"]):
+        sent = agree(translating, case, flows, translated=list(map(behind_nat, flows)))
+    fates = {(one.flow.direction, *one.wanted.counters) for one in sent}
+    for direction in DIRECTIONS:
+        assert {counted for way, counted in fates if way == direction} == {
+            f"r.{direction}-pods", f"r.{direction}-services", f"denied.{direction}"
+        }  # fmt: skip
