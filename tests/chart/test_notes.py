@@ -9,10 +9,11 @@ from .support import Helm, rule
 
 def test_enforce(helm: Helm) -> None:
     notes = helm.notes({"rules": [rule()]})
-    assert "Linux nodes now ENFORCE this policy.\n  denied (drop): every UDP flow that no" in notes
+    assert "The agents of the Linux nodes are told to ENFORCE this policy.\n" in notes
+    assert "  denied (drop): every UDP flow that no rule allows\n" in notes
     assert "allowed: the presets dhcp, dns, flannelVxlan, ntp, and 1 rule(s) of your own" in notes
     assert "CUT OFF" not in notes
-    exec_ = "kubectl -n udp-security exec ds/udp-security-linux -- sh /etc/udp-security/agent.sh"
+    exec_ = "kubectl -n udp-security exec POD -- sh /etc/udp-security/agent.sh"
     assert f"{exec_} check\n" in notes
     assert f"{exec_} status\n" in notes
     assert "kubectl -n udp-security rollout status ds/udp-security-linux\n" in notes
@@ -23,7 +24,9 @@ def test_enforce(helm: Helm) -> None:
 
 def test_audit_says_that_nothing_is_denied(helm: Helm) -> None:
     notes = helm.notes({"mode": "audit", "denyAction": "reject"})
-    assert "Linux nodes now AUDIT this policy: nothing is denied.\n" in notes
+    assert (
+        "The agents of the Linux nodes are told to AUDIT this policy: nothing is denied.\n" in notes
+    )
     assert "counted as denied, but passing: every UDP flow that no rule allows" in notes
     assert "ENFORCE" not in notes and "reject" not in notes
 
@@ -45,7 +48,7 @@ def test_keep_says_how_to_get_rid_of_the_rules(helm: Helm) -> None:
     notes = helm.notes({"linux": {"onStop": "keep"}, "nameOverride": "fence"})
     assert "run `agent.sh remove` in each pod, then helm uninstall udp-security -n udp-s" in notes
     assert "an uninstall alone leaves the rules in force" in notes
-    assert "exec ds/fence-linux --" in notes
+    assert "rollout status ds/fence-linux\n" in notes
 
 
 def test_linux_not_governed(helm: Helm) -> None:

@@ -126,6 +126,7 @@ def test_the_environment(default: Rendered) -> None:
     }
     assert default.environment == {
         "UDP_SECURITY_POLICY_SHA256": hash_of(default),
+        "UDP_SECURITY_RELEASE": "udp-security/udp-security",
         "UDP_SECURITY_ON_STOP": "remove",
         "UDP_SECURITY_POLL_SECONDS": "30",
     }

@@ -55,6 +55,16 @@ DAMAGES: dict[str, Callable[[str], str]] = {
         "add chain inet udp_security theirs { type filter hook input priority 5; };"
         " add rule inet udp_security theirs udp dport 9 drop"
     ),
+    "hook-called-an-owner": lambda _: (
+        "add chain inet udp_security owner-evil"
+        " { type filter hook input priority -300; policy drop; }"
+    ),
+    "hook-called-a-standby": lambda _: (
+        "add chain inet udp_security standby-evil { type filter hook input priority -300; };"
+        " add rule inet udp_security standby-evil udp dport 9 drop"
+    ),
+    "release-deleted": lambda _: "delete chain inet udp_security release-udp-security/udp-security",
+    "release-of-others-added": lambda _: "add chain inet udp_security release-theirs",
     "chain-of-a-later-generation": lambda _: "add chain inet udp_security g77.input",
     "chain-of-an-octal-generation": lambda _: "add chain inet udp_security g0099.input",
     "chain-of-a-huge-generation": lambda _: "add chain inet udp_security g99999999999999999999.x",

@@ -52,6 +52,24 @@ def test_a_fresh_node_is_claimed_and_given_back(node: Node) -> None:
     assert said(pod, "removed") == ["all rules are removed: UDP is open again"]
 
 
+def test_a_second_release_does_not_take_the_node_over(node: Node) -> None:
+    first = node.start()
+    policy = node.policy()
+    second = node.pod(documents(ANOTHER_POLICY, environment={"UDP_SECURITY_RELEASE": "other/one"}))
+    second.start()
+    (reason,) = until(lambda: said(second, "other-release"))
+    assert "Helm release udp-security/udp-security guards this node" in reason
+    assert first.uid in reason
+    assert check(second) == (1, f"not in force: {reason}\n")
+    assert first.ready()
+    assert (node.owners(), node.policy()) == ([first.uid], policy)
+    # When the first one is uninstalled, the second one guards the node.
+    assert first.stop() == 0
+    second.wait_ready()
+    assert second.stop() == 0
+    assert node.table() == ""
+
+
 def test_surge_hands_the_node_to_the_new_pod(node: Node) -> None:
     old, new = rolled_out(node)
     assert node.owners() == [new.uid]

@@ -46,7 +46,7 @@ MISFITS: Final = {
     "vxlan-on-another-port": Misfit(
         {},
         ("no rule allows egress on port 4789 of the vxlan device overlay",
-         "(allow it in both directions among cluster.nodeCIDRs, or remove the device)"),
+         "(allow it in both directions among 172.19.1.0/24)"),
         {"overlay": "type vxlan id 9 dev eth0 dstport 4789"},
     ),
     "vxlan-allowed-one-way": Misfit(
@@ -61,6 +61,10 @@ MISFITS: Final = {
         ]},
         ("no rule allows egress on port 4789 of the vxlan device overlay",),
         {"overlay": "type vxlan id 9 dev eth0 dstport 4789"},
+    ),
+    "cluster-without-ipv6-on-a-dual-stack-node": Misfit(
+        {"cluster": {**cluster_values(), "nodeCIDRs": [NODE_NET.v4]}},
+        ("the vxlan device flannel-v6.1 uses this node's address fd00:172:19:1::100, which is",),
     ),
     "flannel-without-its-preset": Misfit(
         {"presets": {"flannelVxlan": False}, "dangerouslyCutOff": ["flannelVxlan"]},

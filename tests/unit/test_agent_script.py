@@ -327,10 +327,10 @@ def fake_ip(tmp_path: Path) -> Iterator[Path]:
 def test_overlays(fake_ip: Path) -> None:
     (fake_ip / "answer").write_text(LINKS, encoding="utf-8")
     assert run("overlays", path=str(fake_ip)).splitlines() == [
-        "flannel.1 vxlan 8472",
-        "vx6 vxlan 4789",
-        "genev0 geneve 6081",
-        "flannel-wg wireguard 51820",
+        "flannel.1 vxlan 8472 172.19.1.100",
+        "vx6 vxlan 4789 ",
+        "genev0 geneve 6081 ",
+        "flannel-wg wireguard 51820 ",
     ]
 
 

@@ -13,7 +13,8 @@
 #
 # Ownership is an empty chain `owner-<pod uid>` in our table. Claiming is one transaction that deletes the old owner's chain and
 # adds one's own: of two claimants the second gets ENOENT, and nothing changed. An agent that lost the node stands by with a
-# chain `standby-<pod uid>`, so that an owner who leaves can hand the rules over instead of removing them (a rollback).
+# chain `standby-<pod uid>`, so that an owner who leaves can hand the rules over instead of removing them (a rollback). A chain
+# `release-<namespace>/<name>` tells a rollout from a second Helm release, which may not take the node over.
 
 # TABLE is two words, lists of addresses and ranges are several, and none of them can hold a glob.
 # shellcheck disable=SC2086,SC2248
@@ -37,6 +38,7 @@ HOOKS_MARK='# hooks: '
 WRITTEN='# written'
 
 SELF=${UDP_SECURITY_POD_UID:-}
+RELEASE=${UDP_SECURITY_RELEASE:-}
 WANTED=${UDP_SECURITY_POLICY_SHA256:-}
 POLL=${UDP_SECURITY_POLL_SECONDS:-30}
 ON_STOP=${UDP_SECURITY_ON_STOP:-remove}
@@ -96,9 +98,15 @@ names() {
     sed -n "s/^	$1 \([^ ]*\) {\$/\1/p"
 }
 
-# The pod uid that owns the node, or nothing, from an outline on standard input.
+# The rest of the names of empty chains that begin with $1, from an outline on standard input. A chain with anything in it, a hook
+# for example, is no mark of ours. marks PREFIX
+marks() {
+    sed -n -E "/^	chain $1-/{N;s/^	chain $1-([^ ]+) \{\n	\}\$/\1/p;}"
+}
+
+# The pod uid that owns the node, or nothing, from an outline on standard input. What others add beside our own mark is no claim.
 owner_of() {
-    names chain | sed -n 's/^owner-//p' | head -n 1
+    marks owner | awk -v self="$SELF" 'NR == 1 || $0 == self { uid = $0 } END { if (NR) print uid }'
 }
 
 owner() {
@@ -108,7 +116,7 @@ owner() {
 # What distinguishes the rules in force, without counters' values and without who owns them or waits to.
 digest() {
     nft -s list table $TABLE 2>/dev/null |
-        sed -e '/^	chain owner-/,/^	}/d' -e '/^	chain standby-/,/^	}/d' -e '/^$/d' | sha256sum | cut -d ' ' -f 1
+        sed -E -e '/^	chain (owner|standby)-/{N;/\n	\}$/d;}' -e '/^$/d' | sha256sum | cut -d ' ' -f 1
 }
 
 # --- The policy -------------------------------------------------------------------------------------------------------------
@@ -226,19 +234,20 @@ in_ranges() {
     return 1
 }
 
-# The node's tunnel devices that carry packets in UDP: lines DEVICE KIND PORT. Only the wg tool can read a WireGuard device's
-# port, and the image lacks it: Flannel's default stands in.
+# The node's tunnel devices that carry packets in UDP: lines DEVICE KIND PORT [OWN-ADDRESS]. Only the wg tool can read a WireGuard
+# device's port, and the image lacks it: Flannel's default stands in.
 overlays() {
     iproute2 -o -d link show 2>/dev/null | awk '
         {
-            kind = ""; port = 51820; name = $2
+            kind = ""; port = 51820; own = ""; name = $2
             sub(/[:@].*/, "", name)
             for (i = 3; i <= NF; i++) {
                 if ($i == "master" || $i == "dev") { i++; continue }
                 if ($i == "vxlan" || $i == "geneve" || $i == "wireguard") kind = $i
                 if ($i == "dstport") port = $(i + 1)
+                if (kind != "" && $i == "local") own = $(i + 1)
             }
-            if (kind != "") print name, kind, port
+            if (kind != "") print name, kind, port, own
         }'
 }
 
@@ -253,30 +262,36 @@ misfits() {
     if ! _home=$(first_contained "$_node_addresses" "$_node_cidrs"); then
         echo "this node's address $(one_line "$_node_addresses") is not in cluster.nodeCIDRs $_node_cidrs" \
             "(set cluster.nodeCIDRs, podCIDRs and serviceCIDRs to this cluster's)"
+        return
     fi
     _bridge_addresses=$(addresses "$POD_BRIDGE")
     if [ -n "$_bridge_addresses" ] && ! first_contained "$_bridge_addresses" "$(fact podCIDRs)" >/dev/null; then
         echo "the pod bridge $POD_BRIDGE has $(one_line "$_bridge_addresses"), which is not in cluster.podCIDRs $(fact podCIDRs)" \
             '(set cluster.podCIDRs to this cluster'"'"'s)'
     fi
-    overlays | while read -r _device _kind _port; do
+    overlays | while read -r _device _kind _port _own; do
+        # Dual stack has an overlay for each family, and rules for one say nothing about the other.
+        _cidr=$_home
+        if [ -n "$_own" ] && ! _cidr=$(first_contained "$_own" "$_node_cidrs"); then
+            echo "the $_kind device $_device uses this node's address $_own, which is not in cluster.nodeCIDRs $_node_cidrs (add its network)"
+            continue
+        fi
         for _direction in egress ingress; do
             # shellcheck disable=SC2046
-            in_ranges "$_port" $(fact "ports $_direction ${_home:-none}") && continue
-            echo "no rule allows $_direction on port $_port of the $_kind device $_device" \
-                "(allow it in both directions among cluster.nodeCIDRs, or remove the device)"
+            in_ranges "$_port" $(fact "ports $_direction $_cidr") && continue
+            echo "no rule allows $_direction on port $_port of the $_kind device $_device (allow it in both directions among $_cidr)"
             break
         done
     done
 }
 
 preflight() {
-    _misfits=$(misfits)
+    _misfits=$(misfits | awk '{ printf "%s%s", separator, $0; separator = "; " }')
     [ -n "$_misfits" ] || return 0
     if [ "$(fact mode)" = enforce ]; then
-        fail refused "refusing to enforce, this policy would cut the node off: $(one_line "$_misfits")"
+        fail refused "refusing to enforce, this policy would cut the node off: $_misfits"
     else
-        log warn misfit "enforce would be refused here: $(one_line "$_misfits")"
+        log warn misfit "enforce would be refused here: $_misfits"
     fi
 }
 
@@ -311,23 +326,25 @@ claim() {
     else
         echo "create chain $TABLE owner-$SELF"
     fi
+    [ -z "$RELEASE" ] || echo "add chain $TABLE release-$RELEASE"
 }
 
 # Statements that delete every object of the table that generation $1 does not use, or those of this generation only.
 # cleanup GENERATION others|only
 cleanup() {
-    outline | awk -v table="$TABLE" -v mine="g$1." -v which="$2" -v self="owner-$SELF" -v policy="$STATE/policy.nft" '
+    outline | awk -v table="$TABLE" -v mine="g$1." -v which="$2" -v self="owner-$SELF" -v release="release-$RELEASE" -v policy="$STATE/policy.nft" '
         BEGIN {
             while ((getline line <policy) > 0)
                 if (line ~ /^\tcounter /) { split(line, words, " "); keep["counter " words[2]] = 1 }
-            split("input output forward " self, chains, " ")
+            split("input output forward " self " " release, chains, " ")
             for (i in chains) keep["chain " chains[i]] = 1
         }
         # Foreign objects may be of other kinds as well: "quota NAME {", "ct helper NAME {".
         /^\t[a-z][a-z ]* [^ ]+ \{$/ {
             name = $(NF - 1)
             kind = substr($0, 2, length($0) - length(name) - 4)
-            if (which == "only" ? index(name, mine) != 1 : (kind " " name) in keep || index(name, mine) == 1 || name ~ /^standby-/) next
+            if (which == "only" ? index(name, mine) != 1 : (kind " " name) in keep || index(name, mine) == 1) next
+            if (name ~ /^standby-/) { getline; if ($0 == "\t}") next }
             if (kind == "chain" || kind == "map") stale[kind, ++n[kind]] = name
             else others[++m] = "delete " kind " " table " " name
         }
@@ -406,6 +423,12 @@ apply() {
         applied:* | *: | *:"$SELF") ;;
         *) return 1 ;;
         esac
+        _others=$(printf '%s\n' "$_outline" | marks release | grep -vFx "$RELEASE" | head -n 1)
+        if [ -n "$_others" ] && [ "$_before" != "$SELF" ]; then
+            fail other-release "Helm release $_others guards this node, pod ${_before:-unknown} owns its rules (uninstall one of the two; if \
+that release is gone, run on the node: nft delete table $TABLE)"
+            return 1
+        fi
         swap "${_outline:+yes}" "$_before" "$_generation"
         case $? in
         0) break ;;
@@ -453,20 +476,23 @@ claimed() {
 # no owner can be left to heal them.
 stand_by() {
     touch "$STATE/superseded"
-    fail superseded "superseded: pod ${1:-unknown} owns this node now"
+    # No failure: in every rollout the older pod gets here.
+    FAILED="superseded: pod ${1:-unknown} owns this node now"
+    printf '%s\n' "$FAILED" >"$STATE/reason"
+    log info superseded "$FAILED"
     _gone=0
     while [ -z "$STOPPING" ]; do
         pause 1
         _outline=$(outline)
         if [ -z "$_outline" ]; then
             _gone=$((_gone + 1))
-            [ "$_gone" -le $((2 * POLL)) ] || return 0
+            [ "$_gone" -le $((2 * ${POLL%.*})) ] || return 0
             continue
         fi
         _gone=0
         _other=$(printf '%s\n' "$_outline" | owner_of)
         [ -n "$_other" ] && [ "$_other" != "$SELF" ] || return 0
-        printf '%s\n' "$_outline" | names chain | grep -qx "standby-$SELF" || nft add chain $TABLE "standby-$SELF" 2>/dev/null
+        printf '%s\n' "$_outline" | marks standby | grep -qFx "$SELF" || nft add chain $TABLE "standby-$SELF" 2>/dev/null
     done
 }
 
@@ -494,11 +520,12 @@ release() {
 
 # Leaves the rules in force, without an owner, to a pod that stands by: after a rollback the pod of the older policy goes on.
 hand_over() {
-    _standbys=$(outline | names chain | grep '^standby-') || return 1
-    for _standby in $_standbys; do nft delete chain $TABLE "$_standby"; done 2>/dev/null
+    _standbys=$(outline | marks standby)
+    [ -n "$_standbys" ] || return 1
+    for _standby in $_standbys; do nft delete chain $TABLE "standby-$_standby"; done 2>/dev/null
     # Whoever is alive announces itself again within a second.
     sleep 2.5
-    outline | names chain | grep -q '^standby-' && nft delete chain $TABLE "owner-$SELF" 2>/dev/null
+    outline | marks standby | grep -q . && nft delete chain $TABLE "owner-$SELF" 2>/dev/null
 }
 
 # Removes our table, if its owner is still $1.
@@ -557,6 +584,8 @@ run() {
     [ -n "$SELF" ] || { log error bad-environment 'UDP_SECURITY_POD_UID is not set (the chart sets it)'; return 2; }
     # Not `test -w`: busybox believes that root may write everywhere.
     touch "$STATE/heals" 2>/dev/null || { log error no-state "$STATE is not a writable directory (the chart mounts an emptyDir there)"; return 2; }
+    # Takes the space that a reason will need when there is no other left.
+    [ -e "$STATE/applied" ] || echo 'no policy was applied yet' >"$STATE/reason"
     log info started "version $(sed -n 's/^version //p' "$MOUNTED/policy.facts" 2>/dev/null), pod $SELF"
     while [ -z "$STOPPING" ]; do
         reconcile
