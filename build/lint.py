@@ -31,6 +31,7 @@ def linters() -> list[Linter]:
     return [
         Linter("mypy", ["mypy", *python]),
         Linter("ct lint", ["ct", "lint", "--config", "ct.yaml", "--charts", CHART]),
+        Linter("generated files", [sys.executable, "build/generate.py", "--check"]),
         Linter("ruff check", ["ruff", "check", "."]),
         Linter("ruff format", ["ruff", "format", "--check", "."]),
         # Two shells' rules: the agent runs in busybox, tests and people may run it in dash.

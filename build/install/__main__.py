@@ -1,68 +1,14 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""Installs what a make target needs and is not here yet: `build/python build/install TARGET`.
+"""Installs what a make target needs and is not here yet: `build/python build/install TARGET`."""
 
-What is here is found without the network. Where something can't be installed, `test` and `lint`
-go on without it, loudly, unless CI=true; nothing else does.
-"""
-
-import fcntl
-import os
 import sys
-from collections.abc import Callable
 
-import debian
-import environment
-import golang
-import helm
-import lockers
-import schemas
-from project import TOOLS
-from report import Missing, say
+try:
+    import targets
 
-
-def _kubeconform() -> None:
-    golang.install("kubeconform", package="github.com/yannh/kubeconform/cmd/kubeconform")
-
-
-def _chart_testing() -> None:
-    golang.install("ct", package="github.com/helm/chart-testing/v3/ct")
-
-
-_BASE = (debian.install_python, environment.install)
-_NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
-    "demo": (*_BASE, debian.install_lab, helm.install_for_demo),
-    "test": (*_BASE, debian.install_lab, helm.install_for_tests, helm.install_helm3),
-    "lint": (
-        *_BASE,
-        debian.install_git,
-        helm.install_for_tests,
-        _kubeconform,
-        schemas.install,
-        _chart_testing,
-    ),
-    "generate": _BASE,
-    "lock": (debian.install_python, lockers.install),
-}
-_CAN_GO_ON = ("test", "lint")
-
-
-def main(target: str) -> int:
-    """Install for one target; the exit code."""
-    strict = target not in _CAN_GO_ON or os.environ.get("CI") == "true"
-    TOOLS.mkdir(exist_ok=True)
-    with open(TOOLS / "lock", "w") as lock:
-        # Two makes at once would install over each other.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for install in _NEEDS[target]:
-            try:
-                install()
-            except Missing as missing:
-                say(f"MISSING: {missing}")
-                if strict or install in _BASE:
-                    return 1
-                say(f"'make {target}' goes on, WITHOUT what needs it")
-    return 0
-
-
-sys.exit(main(sys.argv[1]))
+    code = targets.install(sys.argv[1])
+except KeyboardInterrupt:
+    print(file=sys.stderr)
+    code = 130  # what a shell reports for a program that SIGINT ended
+sys.exit(code)

@@ -40,3 +40,14 @@ def run(
         tail = "\n".join(done.stdout.strip().splitlines()[-4:])
         raise Missing(f"'{' '.join(words)}' failed; {remedy}\n{tail}")
     return done.stdout
+
+
+def root_prefix() -> list[str] | None:
+    """What to put before a command so that root runs it; None: no way without a password."""
+    if os.geteuid() == 0:
+        return []
+    try:
+        done = subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True)
+    except OSError:
+        return None
+    return ["sudo", "-n"] if done.returncode == 0 else None

@@ -2,15 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Programs of the operating system, from Debian's packages."""
 
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import invalidate_caches
 from importlib.util import find_spec
 
-from commands import run
+from commands import root_prefix, run
 from project import SEARCH_PATH
 from report import Missing, say
 
@@ -71,7 +69,7 @@ def _install(packages: dict[str, Callable[[], bool]]) -> None:
     remedy = f"as root, run: apt-get update && apt-get install {names}"
     if shutil.which("apt-get", path=SEARCH_PATH) is None:
         raise Missing(f"these are missing: {names} (Debian's names); install them")
-    prefix = _root_prefix()
+    prefix = root_prefix()
     if prefix is None:
         raise Missing(f"these are missing: {names}; {remedy}")
     say(f"installing Debian packages: {names}")
@@ -86,14 +84,3 @@ def _install(packages: dict[str, Callable[[], bool]]) -> None:
     still = [package for package, present in packages.items() if not present()]
     if still:
         raise Missing(f"installed, but still not usable: {' '.join(still)}")
-
-
-def _root_prefix() -> list[str] | None:
-    """What to put before a command so that root runs it; None: no way without a password."""
-    if os.geteuid() == 0:
-        return []
-    try:
-        done = subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True)
-    except OSError:
-        return None
-    return ["sudo", "-n"] if done.returncode == 0 else None

@@ -143,14 +143,42 @@ def test_audit_says_that_the_flow_passes(run: Run) -> None:
 def test_flows_outside_the_scope_are_not_judged(run: Run) -> None:
     arguments = ["--direction", "egress", "--from", "172.19.1.100", "--to", "8.8.8.8"]
     arguments += ["--port", "9", "--set", "linux.scope=cluster"]
-    assert "ALLOW: not judged, outside the policy's scope" in run("explain", *arguments).stdout
+    assert "ALLOW: not judged: outside the policy's scope" in run("explain", *arguments).stdout
     found = json.loads(run("explain", *arguments, "-o", "json").stdout)
     assert (found["verdict"], found["judged"], found["nearest"]) == ("allow", False, [])
+
+
+def test_loopback_is_not_judged(run: Run) -> None:
+    found = explain(run, direction="egress", from_="127.0.0.1", to="127.0.0.53", port=9)
+    assert (found["verdict"], found["judged"], found["nearest"]) == ("allow", False, [])
+    arguments = ["--direction", "ingress", "--from", "::1", "--to", "::1", "--port", "9"]
+    assert "ALLOW: not judged: loopback\n" in run("explain", *arguments).stdout
+
+
+def test_only_rules_for_the_address_family_are_near(run: Run) -> None:
+    flow: dict[str, Any] = {"direction": "egress", "port": 600}
+    flow |= {"from_": "10.0.0.1", "to": "10.0.0.2"}
+    assert explain(run, **flow)["nearest"][0]["rule"] == "reports"
+    found = explain(run, **flow | {"from_": "fd00::1", "to": "fd00::2"})
+    near = [miss["rule"] for miss in found["nearest"]]
+    assert len(near) == 3
+    assert not {"reports", "preset:dhcp:egress-v4"} & set(near)
+    off = [f"presets.{name}=false" for name in ("dns", "dhcp", "ntp", "flannelVxlan")]
+    cut = "dangerouslyCutOff={dns,dhcp,flannelVxlan}"
+    arguments = ["--direction", "egress", "--from", "fd00::1", "--to", "fd00::2", "--port", "9"]
+    values = "rules: [{name: a, direction: egress, ports: [9]}]"
+    for other in ("rules[0].to={10.0.0.0/8}", "rules[0].os={windows}"):
+        words = [word for expression in (*off, cut, other) for word in ("--set", expression)]
+        result = run("explain", "-f", "-", *arguments, *words, stdin=values)
+        assert "There are no rules for IPv6." in result.stdout
 
 
 @pytest.mark.parametrize(
     ("flow", "note"),
     [
+        (("egress", "172.19.1.100", "172.19.1.100", 9), "goes over lo and is never judged"),
+        (("ingress", "fd00::1", "fd00::1", 9), "goes over lo and is never judged"),
+        (("egress", "127.0.0.1", "127.0.0.1", 9), "loopback traffic always passes"),
         (("forward", "172.20.0.5", "172.21.0.10", 53), "is a service address (172.21.0.0/16)"),
         (("ingress", "10.0.0.7", "172.19.1.100", 30053), "if 30053 is a NodePort"),
     ],

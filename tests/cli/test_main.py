@@ -42,6 +42,11 @@ def test_help_lists_the_commands_and_completion(run: Run) -> None:
         assert word in result.stdout
 
 
+def test_help_says_what_only_helm_can_tell(run: Run) -> None:
+    text = " ".join(run("validate", "--help").stdout.split())
+    assert "Only Helm (`udp-security render`) can tell whether a huge policy still fits" in text
+
+
 def test_version(run: Run) -> None:
     result = run("--version")
     assert result.exit_code == 0
@@ -90,6 +95,48 @@ def test_a_fault_of_the_program_is_one_line(
         stderr = capsys.readouterr().err
         assert "a fault in udp-security itself: KeyError: 'windows'" in stderr
         assert ("Traceback" in stderr) is shown
+
+
+INTERRUPTED_IMPORT = """\
+import os, signal, sys
+from udp_security.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+main()
+"""
+
+
+@pytest.mark.parametrize("imported", ["udp_security.cli.main", "click", "yaml"])
+def test_ctrl_c_while_still_importing_shows_nothing(imported: str) -> None:
+    package = str(Path(main.__file__).parents[2])
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, imported],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": package},
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "\n")
+
+
+def test_ctrl_c_in_a_command_shows_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(validate, "check", interrupted)
+    monkeypatch.setattr(sys, "argv", ["udp-security", "validate"])
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == 130
+    assert tuple(capsys.readouterr()) == ("", "\n")
 
 
 def test_a_closed_pipe_is_no_error() -> None:

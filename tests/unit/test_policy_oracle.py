@@ -128,6 +128,28 @@ def test_scope_cluster(direction: Direction, source: str, destination: str, judg
     assert decide(policy_of(), flow(source, destination, 53, direction)).judged
 
 
+@pytest.mark.parametrize(
+    ("direction", "source", "destination", "judged"),
+    [
+        ("ingress", "127.0.0.1", "127.255.255.255", False),
+        ("egress", "127.0.0.0", "127.0.0.53", False),
+        ("egress", "::1", "::1", False),
+        ("ingress", "::1", "::2", True),
+        ("egress", "126.255.255.255", "127.0.0.1", True),
+        ("ingress", "127.0.0.1", "128.0.0.0", True),
+        ("ingress", "::7f00:1", "::7f00:1", True),
+        # A packet that leaves the node, or comes to it, with such addresses is not its own.
+        ("forward", "127.0.0.1", "127.0.0.1", True),
+    ],
+)
+def test_loopback(direction: Direction, source: str, destination: str, judged: bool) -> None:
+    asked = flow(source, destination, 53, direction)
+    decision = decide(policy_of(), asked)
+    assert (decision.judged, decision.verdict) == (judged, "deny" if judged else "allow")
+    allowing = policy_of(rule(direction=direction))
+    assert [found.name for found in decide(allowing, asked).rules] == (["a"] if judged else [])
+
+
 def test_an_allowed_flow_out_of_scope_names_no_rule() -> None:
     policy = policy_of(rule(), scope="cluster")
     decision = decide(policy, flow("192.0.2.1", "172.19.1.100"))

@@ -88,6 +88,52 @@ def test_where_values_come_from(path: Path, place: str) -> None:
     assert str(values.locate(path)) == place
 
 
+GIVEN = """\
+rules:
+- {name: a, os: [linux]}
+- text
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        (("rules", 0), "a.yaml:2:3"),
+        (("rules", 0, "name"), "a.yaml:2:10"),
+        # Set within what is no map: it becomes one.
+        (("rules", 1), "--set:2:1"),
+        # Nulls in front of what was set, and the map that was made for it.
+        (("rules", 2), "--set:1:1"),
+        (("rules", 3), "--set:1:1"),
+        (("rules", 4), "--set:1:1"),
+        (("rules", 5), "--set:2:14"),
+        (("rules", 6), "--set:2:14"),
+        # A list that was added to.
+        (("rules", 0, "os"), "--set:3:1"),
+        (("rules", 0, "os", 0), "a.yaml:2:18"),
+        (("rules", 0, "os", 1), "--set:3:1"),
+    ],
+)
+def test_what_a_set_makes_on_its_way_comes_from_it(path: Path, place: str) -> None:
+    values = layers(
+        GIVEN, sets=("rules[4].name=a", "rules[1].a=1,rules[6].name=b", "rules[0].os[1]=linux")
+    )
+    assert str(values.locate(path)) == place
+    assert values.is_set(path) is place.startswith("--set")
+
+
+def test_nulls_that_take_defaults_away() -> None:
+    values = layers("mode: null\nlinux: {image: {tag: null}}\n", sets=("linux.scope=null",))
+    for path, removed in {
+        ("mode",): True,
+        ("linux", "image", "tag"): True,
+        ("linux", "scope"): True,
+        ("linux", "image", "name"): False,
+        ("nowhere", "at", "all"): False,
+    }.items():
+        assert values.removed(path) is removed
+
+
 def test_where_keys_are() -> None:
     values = layers("linux:\n  scop: x\n", sets=("modus=1",))
     assert str(values.locate_key(("linux", "scop"))) == "a.yaml:2:3"

@@ -20,8 +20,21 @@ def defaults() -> dict[str, Any]:
     return read(str(chart_dir() / "values.yaml")).values
 
 
-def told(values: dict[str, Any], removed: Path | None = None) -> list[str]:
-    found = schema.check(values, SCHEMA, lambda path: path == removed)
+class Origin:
+    """A null at one path, and everything from --set or nothing."""
+
+    def __init__(self, removed: Path | None, is_set: bool) -> None:
+        self._removed, self._is_set = removed, is_set
+
+    def removed(self, path: Path) -> bool:
+        return path == self._removed
+
+    def is_set(self, _: Path) -> bool:
+        return self._is_set
+
+
+def told(values: dict[str, Any], removed: Path | None = None, *, is_set: bool = False) -> list[str]:
+    found = schema.check(values, SCHEMA, Origin(removed, is_set))
     return [f"{dotted(problem.path)}: {problem.message}" for problem in found]
 
 
@@ -87,6 +100,41 @@ def test_other_values() -> None:
         'presets.dnss: unknown key (did you mean "dns"?)',
         'presets.ntp: "yes" is text, not true or false (write it without quotes)',
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ("priorityClassName",),
+            5,
+            '5 is a whole number, not text (put it into a values file, in quotes: "5")',
+        ),
+        (
+            ("pollSeconds",),
+            "010",
+            '"010" is text, not a whole number '
+            "(write a whole number, or put it into a values file without quotes)",
+        ),
+        (
+            ("enabled",),
+            "yes",
+            '"yes" is text, not true or false '
+            "(write true or false, or put it into a values file without quotes)",
+        ),
+        (("untrackedReplyAddresses",), "10.0.0.1", "is text, not a list (write {10.0.0.1})"),
+    ],
+)
+def test_values_that_come_from_set(path: Path, value: Any, message: str) -> None:
+    values = defaults()
+    values["linux"][path[0]] = value
+    (problem,) = told(values, is_set=True)
+    assert message in problem
+
+
+def test_ports_that_come_from_set_have_no_quotes() -> None:
+    (problem,) = told(defaults() | {"rules": [RULE | {"ports": ["1-x"]}]}, is_set=True)
+    assert '(write a number from 1 to 65535, or a range such as "5000-5100")' in problem
 
 
 def _pattern(name: str) -> str:

@@ -30,13 +30,127 @@ def test_semantic_errors_have_places(tmp_path: Path) -> None:
     assert "10.0.0.0/8" in problem
 
 
-def test_schema_errors_come_first_and_other_rules_are_still_checked(tmp_path: Path) -> None:
+def places(problems: list[str]) -> list[str]:
+    return [" ".join(problem.split(": ")[:2]) for problem in problems]
+
+
+def test_errors_of_form_and_meaning_come_in_reading_order(tmp_path: Path) -> None:
     problems = told(tmp_path, f"rules:\n- {HOST_BITS}\n- {BAD_FORM}\n- {GOOD}\n- {GOOD}\n")
-    assert [problem.split(": ")[:2] for problem in problems] == [
-        ["v.yaml:3:44", "rules[1].ports[0]"],
-        ["v.yaml:2:55", "rules[0].from[0]"],
-        ["v.yaml:5:10", "rules[3].name"],
+    assert places(problems) == [
+        "v.yaml:2:55 rules[0].from[0]",
+        "v.yaml:3:44 rules[1].ports[0]",
+        "v.yaml:5:10 rules[3].name",
     ]
+
+
+def test_everything_about_a_rule_is_told_at_once(tmp_path: Path) -> None:
+    text = f"""\
+rules:
+- {GOOD}
+- name: good
+  direction: egress
+  ports: [0, "9-7"]
+  to: [172.21.0.10, 10.0.0.1/8, host.example]
+"""
+    assert places(told(tmp_path, text)) == [
+        "v.yaml:3:9 rules[1].name",
+        "v.yaml:5:11 rules[1].ports[0]",
+        "v.yaml:5:14 rules[1].ports[1]",
+        "v.yaml:6:8 rules[1].to[0]",
+        "v.yaml:6:21 rules[1].to[1]",
+        "v.yaml:6:33 rules[1].to[2]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "paths"),
+    [
+        # Keys without which a rule is none, or that have no list: the others are still checked.
+        ("ports: [], to: [10.0.0.1/8]", ["rules[0].ports", "rules[0].to[0]"]),
+        ("ports: 5, to: [10.0.0.1/8]", ["rules[0].ports", "rules[0].to[0]"]),
+        ("ports: [0], to: [10.0.0.1/8]", ["rules[0].ports[0]", "rules[0].to[0]"]),
+        ("to: [10.0.0.1/8]", ["rules[0]", "rules[0].to[0]"]),
+        ('ports: ["9-7"], form: [x]', ["rules[0].ports[0]", "rules[0].form"]),
+        ('ports: ["9-7"], description: 5', ["rules[0].ports[0]", "rules[0].description"]),
+        ('ports: ["9-7"], from: x', ["rules[0].ports[0]", "rules[0].from"]),
+        # Whether there is a common family is not known.
+        ("ports: [1], from: [10.0.0.0/8, x], to: [fd00::1]", ["rules[0].from[1]"]),
+        ("ports: [1], from: [10.0.0.0/8], to: [fd00::1, x]", ["rules[0].to[1]"]),
+        ("ports: [1], from: [10.0.0.0/8], to: [x]", ["rules[0].to[0]"]),
+        # Nor for which systems the rule is.
+        ("ports: [1], to: [172.21.0.1], os: [lin]", ["rules[0].os[0]"]),
+        ("ports: [1], to: [172.21.0.1], os: lin", ["rules[0].os"]),
+        (
+            "ports: [1], to: [172.21.0.1], os: [win, linux]",
+            ["rules[0].to[0]", "rules[0].os[0]"],
+        ),
+        (
+            "ports: [1], to: [172.21.0.1], os: [linux, linux]",
+            ["rules[0].to[0]", "rules[0].os"],
+        ),
+    ],
+)
+def test_what_is_still_told_of_a_rule_of_the_wrong_form(
+    tmp_path: Path, rule: str, paths: list[str]
+) -> None:
+    problems = told(tmp_path, f"rules:\n- {{name: a, direction: forward, {rule}}}\n")
+    assert [problem.split(": ")[1] for problem in problems] == paths
+
+
+@pytest.mark.parametrize("bad", ["7", "null", "{}", "{name: 5}", "{name: X, ports: [1]}", "[]"])
+def test_a_rule_that_is_none_does_not_hide_the_others(tmp_path: Path, bad: str) -> None:
+    problems = told(tmp_path, f"rules:\n- {bad}\n- {HOST_BITS}\n")
+    assert [problem for problem in problems if problem.startswith("v.yaml:3:")] == problems[-1:]
+    assert "has host bits" in problems[-1]
+
+
+def test_a_name_is_taken_twice_also_by_a_rule_of_the_wrong_form(tmp_path: Path) -> None:
+    form = "{name: good, direction: inward, ports: [0]}"
+    problems = told(tmp_path, f"rules:\n- {GOOD}\n- {form}\n- {GOOD}\n")
+    names = [problem for problem in problems if "have this name" in problem]
+    assert places(names) == ["v.yaml:3:10 rules[1].name", "v.yaml:4:10 rules[2].name"]
+    assert "3 rules have this name" in names[0]
+    # One that cannot be read is nobody's double.
+    assert len(told(tmp_path, "rules: [{name: 5}, {name: 5}]")) == 6
+
+
+def test_a_rule_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    problems = told(tmp_path, 'rules:\n- {direction: ingress, ports: ["9-7"]}\n')
+    assert 'rules[0].ports[0]: rule "rules[0]": port range "9-7" ends' in problems[1]
+
+
+def test_a_cluster_of_the_wrong_form_hides_no_rule(tmp_path: Path) -> None:
+    text = f'rules:\n- {HOST_BITS}\n- {{name: r, direction: egress, ports: ["9-7"]}}\n'
+    assert places(told(tmp_path, text, "cluster.podCIDRs=10.0.0.0/8")) == [
+        "v.yaml:2:55 rules[0].from[0]",
+        "v.yaml:3:40 rules[1].ports[0]",
+        "--set:1:1 cluster.podCIDRs",
+    ]
+
+
+def test_good_items_of_a_bad_list_are_checked_and_count(tmp_path: Path) -> None:
+    text = """\
+cluster: {serviceCIDRs: [x, 10.96.0.0/12, 10.0.0.1/8], podCIDRs: []}
+linux: {untrackedReplyAddresses: [x, "::ffff:a00:1"]}
+rules:
+- {name: a, direction: egress, ports: [1], to: [10.96.0.1]}
+"""
+    assert [problem.split(": ")[1] for problem in told(tmp_path, text)] == [
+        "cluster.serviceCIDRs[0]",
+        "cluster.serviceCIDRs[2]",
+        "cluster.podCIDRs",
+        "linux.untrackedReplyAddresses[0]",
+        "linux.untrackedReplyAddresses[1]",
+        "rules[0].to[0]",
+        "rules[0].to[0]",
+    ]
+
+
+def test_no_rule_lies_in_a_default_that_has_been_replaced(tmp_path: Path) -> None:
+    text = "rules: [{name: a, direction: egress, ports: [1], to: [172.21.0.1]}]"
+    assert len(told(tmp_path, text)) == 1
+    (problem,) = told(tmp_path, text, "cluster.serviceCIDRs=10.96.0.0/12")
+    assert "cluster.serviceCIDRs" in problem
 
 
 def test_a_lifeline_is_not_called_cut_off_while_a_rule_cannot_be_read(tmp_path: Path) -> None:
@@ -48,22 +162,50 @@ def test_a_lifeline_is_not_called_cut_off_while_a_rule_cannot_be_read(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("text", "semantic"),
+    ("text", "whole"),
     [
+        ("rules: 5", False),
+        ("cluster: 5", False),
+        ("cluster: null", False),
         ("cluster: {podCIDRs: [x]}", False),
+        ("cluster: {podCIDRs: null}", False),
         ("presets: {dnss: true}", False),
-        ("linux: {scope: x}", False),
+        ("presets: 5", False),
+        ("dangerouslyCutOff: [x]", False),
+        ("dangerouslyCutOff: null", False),
         ("linux: 5", False),
+        ("linux: {enabled: x}", False),
+        ("linux: {scope: x}", True),
         ("linux: {pollSeconds: 0}", True),
+        ("linux: {untrackedReplyAddresses: [x]}", True),
         ("mode: x", True),
         ("unknown: x", True),
     ],
 )
-def test_which_schema_errors_forbid_semantic_checks(
-    tmp_path: Path, text: str, semantic: bool
-) -> None:
-    problems = told(tmp_path, f"{text}\nrules: [{HOST_BITS}]\n")
-    assert len(problems) == 1 + semantic
+def test_when_the_policy_as_a_whole_is_checked(tmp_path: Path, text: str, whole: bool) -> None:
+    sets = ["presets.ntp=false", "presets.dhcp=false"] if "presets" not in text else []
+    problems = told(tmp_path, f"{text}\n", *sets)
+    assert len(problems) == 1 + whole
+    if not text.startswith("rules"):
+        problems += told(tmp_path, f"{text}\nrules: [{HOST_BITS}]\n", *sets)
+        assert len(problems) == 2 * (1 + whole) + 1
+
+
+def test_a_set_is_blamed_for_the_items_that_it_makes(tmp_path: Path) -> None:
+    problems = told(tmp_path, f"rules:\n- {GOOD}\n", "rules[3].name=a")
+    assert places(problems) == [
+        "--set:1:1 rules[1]",
+        "--set:1:1 rules[2]",
+        "--set:1:1 rules[3]",
+        "--set:1:1 rules[3]",
+    ]
+
+
+def test_remedies_for_what_was_set_are_for_set(tmp_path: Path) -> None:
+    (from_file,) = told(tmp_path, "linux: {priorityClassName: 5}\n")
+    assert '(put it in quotes: "5")' in from_file
+    (from_set,) = told(tmp_path, "", "linux.priorityClassName=5")
+    assert '(put it into a values file, in quotes: "5")' in from_set
 
 
 def test_problems_of_all_unreadable_files_are_told(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ INVALID = 1
 CANNOT_RUN = 2
 #: A fault of this program (EX_SOFTWARE).
 INTERNAL = 70
+#: Ctrl-C (what a shell reports for a program that SIGINT ended).
+INTERRUPTED = 130
 
 
 class UserError(click.ClickException):

@@ -23,6 +23,7 @@ from udp_security.cli.inputs import (
 from udp_security.cli.nearest import NearMiss, nearest
 from udp_security.policy import Decision, Flow, Policy, decide
 from udp_security.policy.model import Address, Direction, OperatingSystem
+from udp_security.policy.oracle import is_loopback
 
 _NODE_PORTS = range(30000, 32768)
 
@@ -142,6 +143,10 @@ def _notes(values: Mapping[str, Any], flow: Flow, system: str) -> list[str]:
         return notes
     if not values["linux"]["enabled"]:
         notes.append("linux.enabled is false: no agent runs on Linux nodes, so nothing is denied")
+    if is_loopback(flow):
+        notes.append("loopback traffic always passes")
+    elif flow.source == flow.destination and flow.direction != "forward":
+        notes.append("traffic between a node's own addresses goes over lo and is never judged")
     for cidr in values["cluster"]["serviceCIDRs"]:
         if flow.destination in ipaddress.ip_network(cidr):
             notes.append(
@@ -193,7 +198,7 @@ def _print_text(
 ) -> None:
     line = console().print
     line(f"{flow.direction} {flow.source} -> {flow.destination} UDP port {flow.port}, {system}")
-    line(_verdict(policy, decision))
+    line(_verdict(policy, flow, decision))
     if decision.rules:
         line("Allowed by:")
         for rule in decision.rules:
@@ -204,7 +209,7 @@ def _print_text(
         for miss in misses:
             line(f"  {miss.rule.name:<{width}}  {'; '.join(miss.why)}")
     elif decision.verdict == "deny":
-        line("There are no rules.")
+        line(f"There are no rules for IPv{flow.source.version}.")
     for note in notes:
         line(f"Note: {note}")
 
@@ -215,11 +220,11 @@ def _aside(description: str) -> str:
     return f"  ({''.join(filter(str.isprintable, text))})" if text else ""
 
 
-def _verdict(policy: Policy, decision: Decision) -> Text:
+def _verdict(policy: Policy, flow: Flow, decision: Decision) -> Text:
     if not decision.judged:
-        return Text.assemble(
-            ("ALLOW", "bold green"), f": not judged, outside the policy's scope ({policy.scope})"
-        )
+        scope = f"outside the policy's scope ({policy.scope})"
+        reason = "loopback" if is_loopback(flow) else scope
+        return Text.assemble(("ALLOW", "bold green"), f": not judged: {reason}")
     if decision.verdict == "allow":
         return Text.assemble(("ALLOW", "bold green"))
     if policy.mode == "audit":

@@ -8,7 +8,7 @@ import traceback
 import click
 
 from udp_security.cli.demo import demo
-from udp_security.cli.errors import INTERNAL, debug_option
+from udp_security.cli.errors import INTERNAL, INTERRUPTED, debug_option
 from udp_security.cli.explain import explain
 from udp_security.cli.render import render
 from udp_security.cli.validate import validate
@@ -26,7 +26,7 @@ Shell completion (bash; zsh and fish likewise with zsh_source, fish_source):
 
 \b
 Exit status: 0 done, 1 the values are invalid or refused, 2 wrong usage or
-something that is needed is missing, 70 a fault of this program."""
+something that is needed is missing, 70 a fault of this program, 130 Ctrl-C."""
 
 
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -69,7 +69,13 @@ cli.add_command(explain)
 def main() -> None:
     """Runs the command line; no error but one under --debug shows a traceback."""
     try:
-        cli.main(prog_name=_PROGRAM)
+        # What standalone mode would do, but for Ctrl-C, which is not the 1 of invalid values.
+        sys.exit(cli.main(prog_name=_PROGRAM, standalone_mode=False))
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except Exception as error:
         if "--debug" in sys.argv[1:]:
             traceback.print_exc()

@@ -20,7 +20,7 @@ class NearMiss:
 
 
 def nearest(rules: Sequence[Rule], flow: Flow, count: int = 3) -> list[NearMiss]:
-    """The `count` rules that lack least, nearest first.
+    """The `count` rules that lack least, nearest first, of those for the flow's address family.
 
     Fewer reasons are nearer. Among equals a rule for other addresses is nearer than one for the
     other direction, and that nearer than one for another port, by the distance of the ports.
@@ -28,7 +28,7 @@ def nearest(rules: Sequence[Rule], flow: Flow, count: int = 3) -> list[NearMiss]
     ranked = []
     for index, rule in enumerate(rules):
         why = _reasons(rule, flow)
-        if why:
+        if why and _has_family(rule, flow.source.version):
             weight = (
                 len(why),
                 _port_distance(rule, flow.port),
@@ -52,6 +52,13 @@ def _reasons(rule: Rule, flow: Flow) -> tuple[str, ...]:
     if rule.destinations is not None and not contains(rule.destinations, flow.destination):
         reasons.append(f"destination {flow.destination} is not in {_listed(rule.destinations)}")
     return tuple(reasons)
+
+
+def _has_family(rule: Rule, version: int) -> bool:
+    return all(
+        end is None or any(network.version == version for network in end)
+        for end in (rule.sources, rule.destinations)
+    )
 
 
 def _port_distance(rule: Rule, port: int) -> int:

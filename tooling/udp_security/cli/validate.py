@@ -38,8 +38,11 @@ def validate(
     replaced, null removes a default. Each error is a line `file:line:column: path: reason
     (remedy)`. For --set the line counts the options.
 
-    A rule of the wrong form is left out of the checks across rules, and whether a lifeline is cut
-    off is checked only once all rules, presets and cluster have the right form.
+    What has the wrong form does not keep the rest from being checked, but whether a lifeline is cut
+    off, and whether rules overlap too deeply, is told only once rules, presets, cluster,
+    dangerouslyCutOff and linux.enabled have the right form.
+
+    Only Helm (`udp-security render`) can tell whether a huge policy still fits a ConfigMap.
     """
     checked = check(files, settings)
     if output == "json":

@@ -32,8 +32,12 @@ Path = tuple[str | int, ...]
 _MAPPED = ip_network("::ffff:0:0/96")
 
 
-def check(values: Mapping[str, Any]) -> list[Problem]:
-    """All problems of merged values that the schema has accepted, in the order of the values."""
+def check(values: Mapping[str, Any], *, whole: bool = True) -> list[Problem]:
+    """All problems of merged values that the schema has accepted, in the order of the values.
+
+    Without ``whole`` nothing is said about the policy as a whole (lifelines, how deeply its rules
+    overlap), and of the values only rules, cluster and linux are read.
+    """
     found: list[Problem] = []
     for key in ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers"):
         found += _addresses(values["cluster"][key], ("cluster", key), f"cluster.{key}")
@@ -41,9 +45,10 @@ def check(values: Mapping[str, Any]) -> list[Problem]:
     if values["linux"]["enabled"]:
         key = "untrackedReplyAddresses"
         found += _addresses(values["linux"].get(key) or [], ("linux", key), f"linux.{key}")
-        rules = [rule for rule in all_rules(values) if "linux" in rule.os]
-        found += _overlap(rules)
-        found += cut_off(values, rules)
+        if whole:
+            rules = [rule for rule in all_rules(values) if "linux" in rule.os]
+            found += _overlap(rules)
+            found += cut_off(values, rules)
     return found
 
 

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from udp_security.policy.model import Address, Flow, Network, Policy, Rule
+from udp_security.policy.model import Address, Flow, Network, Policy, Rule, networks
+
+_LOOPBACK = networks(["127.0.0.0/8", "::1"])
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Decision:
     """What becomes of a flow.
 
     ``verdict`` is the policy's; in audit mode a denied flow passes all the same. ``judged`` is
-    False for a flow that the scope leaves alone. ``rules`` are all rules that allow the flow.
+    False for a flow that the scope leaves alone or that stays on loopback. ``rules`` are all rules
+    that allow the flow.
     """
 
     verdict: Literal["allow", "deny"]
@@ -30,10 +33,16 @@ class Decision:
 
 def decide(policy: Policy, flow: Flow) -> Decision:
     """Judges a flow, which stands for its packets in both directions."""
-    if not in_scope(policy, flow):
+    if is_loopback(flow) or not in_scope(policy, flow):
         return Decision("allow", judged=False, rules=())
     allowing = tuple(rule for rule in policy.rules if allows(rule, flow))
     return Decision("allow" if allowing else "deny", judged=True, rules=allowing)
+
+
+def is_loopback(flow: Flow) -> bool:
+    """Whether a node talks to itself by loopback addresses, which no policy has a say in."""
+    ends = (flow.source, flow.destination)
+    return flow.direction != "forward" and all(contains(_LOOPBACK, end) for end in ends)
 
 
 def in_scope(policy: Policy, flow: Flow) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from udp_security.values.load import ValuesFile
-from udp_security.values.problem import Path, Position
+from udp_security.values.problem import SETTING, Path, Position
 from udp_security.values.setting import Assignment, apply
 
 
@@ -31,6 +31,8 @@ class Values:
         self.overrides: dict[str, Any] = {}
         for file in self._files:
             self.overrides = _overlay(self.overrides, file.values)
+        # A --set changes what is inside of the files' values; what it has changed is asked later.
+        self._before_settings = _copy(self.overrides) if settings else self.overrides
         for number, expression in enumerate(settings, start=1):
             self._assignments += apply(expression, self.overrides, number)
         self.merged = merge(defaults.values, self.overrides)
@@ -40,11 +42,18 @@ class Values:
         """The files' names, in order."""
         return [file.name for file in self._files]
 
+    def removed(self, path: Path) -> bool:
+        """Whether the user wrote a null there, to take the chart's default away."""
+        return _get(self.overrides, path) is None
+
+    def is_set(self, path: Path) -> bool:
+        """Whether the value at `path` comes from a --set."""
+        return self.locate(path).file == SETTING
+
     def locate(self, path: Path) -> Position:
         """Where the value at `path` was written; if it is nowhere, where it would belong."""
-        for assignment in reversed(self._assignments):
-            if path[: len(assignment.path)] == assignment.path:
-                return assignment.position
+        if assignment := self._setting(path):
+            return assignment.position
         best: tuple[int, Position] | None = None
         for file in reversed(self._files):
             position, length, owned = file.find(path)
@@ -52,9 +61,6 @@ class Values:
                 return position
             if best is None or length > best[0]:
                 best = length, position
-        for assignment in reversed(self._assignments):
-            if path and assignment.path[: len(path)] == path:
-                return assignment.position
         position, length, _ = self._defaults.find(path)
         if best is None or (path and length == len(path)):
             return position
@@ -69,6 +75,73 @@ class Values:
             if position := file.find_key(path):
                 return position
         return self.locate(path)
+
+    def _setting(self, path: Path) -> Assignment | None:
+        """The assignment that gave the value at `path` the form that it has."""
+        for assignment in reversed(self._assignments):
+            if path[: len(assignment.path)] == assignment.path:
+                return assignment
+        if not self._assignments:
+            return None
+        now = _get(self.overrides, path)
+        if now is _NOTHING or not _differs(_get(self._before_settings, path), now):
+            return None
+        # It was made on the way to what was assigned: a map around it, or an item of a list before
+        # it. The nearest will have made it, and of several the first that goes as far.
+        shared = [_shared(path, assignment.path) for assignment in self._assignments]
+        most = max(shared)
+        for assignment, length in zip(self._assignments, shared, strict=True):
+            if 0 < length == most and (
+                length == len(path) or _beyond(assignment.path[length], path[length])
+            ):
+                return assignment
+        return None
+
+
+# There is no value at a path, not even a null.
+_NOTHING = object()
+
+
+def _get(values: Any, path: Path) -> Any:
+    """The value at a path, else _NOTHING."""
+    step: Any
+    for step in path:
+        if not isinstance(values, (dict, list)):
+            return _NOTHING
+        try:
+            values = values[step]
+        except (KeyError, IndexError, TypeError):
+            return _NOTHING
+    return values
+
+
+def _copy(value: Any) -> Any:
+    """A copy of maps and lists; copy.deepcopy would take too long for thousands of rules."""
+    if isinstance(value, dict):
+        return {key: _copy(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_copy(inner) for inner in value]
+    return value
+
+
+def _differs(before: Any, now: Any) -> bool:
+    """Whether one is not the other, apart from what is inside of maps."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return False
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) != len(now) or any(map(_differs, before, now))
+    return type(before) is not type(now) or bool(before != now)
+
+
+def _shared(path: Path, other: Path) -> int:
+    """How many first steps two paths share."""
+    pairs = zip(path, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(path), len(other)))
+
+
+def _beyond(step: str | int, wanted: str | int) -> bool:
+    """Whether setting the item `step` of a list makes the item `wanted` too."""
+    return isinstance(step, int) and isinstance(wanted, int) and step > wanted
 
 
 def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 Path = tuple[str | int, ...]
 
+#: What a Position calls the --set options instead of a file.
+SETTING = "--set"
+
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -30,7 +33,7 @@ def dotted(path: Path) -> str:
 class Position:
     """A place in the user's input. Lines and columns count from 1, columns in characters.
 
-    For `--set` the file is "--set", the line counts the options, the column is within the option.
+    For `--set` the file is SETTING, the line counts the options, the column is within the option.
     """
 
     file: str

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Checks values against the chart's values.schema.json, the file that Helm itself enforces."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from jsonschema_rs import Draft7Validator, ValidationError
 
@@ -21,13 +21,20 @@ class SchemaProblem:
     at_key: bool = False
 
 
-def check(
-    values: Mapping[str, Any], schema: Mapping[str, Any], removed: Callable[[Path], bool]
-) -> list[SchemaProblem]:
-    """All violations, each said once.
+class Origin(Protocol):
+    """What the user wrote to get the values, on which the right words depend."""
 
-    `removed` tells whether the user wrote a null at a path, which took a needed default away.
-    """
+    def removed(self, path: Path) -> bool:
+        """Whether it is a null, which took the default away."""
+
+    def is_set(self, path: Path) -> bool:
+        """Whether the value comes from --set, whose language has no quotes."""
+
+
+def check(
+    values: Mapping[str, Any], schema: Mapping[str, Any], origin: Origin
+) -> list[SchemaProblem]:
+    """All violations, each said once."""
     validator = Draft7Validator(dict(schema))
     errors = list(validator.iter_errors(dict(values)))
     mistyped = {tuple(error.instance_path) for error in errors if error.schema_path[-1] == "type"}
@@ -36,7 +43,7 @@ def check(
         # A value of the wrong type is no choice and matches no pattern either.
         if error.schema_path[-1] != "type" and tuple(error.instance_path) in mistyped:
             continue
-        for problem in _explain(error, values, schema, removed):
+        for problem in _explain(error, values, schema, origin):
             found.setdefault((problem.path, problem.message), problem)
     return list(found.values())
 
@@ -45,7 +52,7 @@ def _explain(
     error: ValidationError,
     values: Mapping[str, Any],
     schema: Mapping[str, Any],
-    removed: Callable[[Path], bool],
+    origin: Origin,
 ) -> Iterator[SchemaProblem]:
     path: Path = tuple(error.instance_path)
     value: Any = values
@@ -63,18 +70,18 @@ def _explain(
             if key in value:
                 continue
             inner = rule.get("properties", {}).get(key, {})
-            if removed((*path, key)):
+            if origin.removed((*path, key)):
                 yield SchemaProblem((*path, key), words.removed_key(inner))
             else:
                 yield SchemaProblem(path, words.missing_key(key, inner))
     elif keyword == "type":
-        yield SchemaProblem(path, words.wrong_type(value, rule, kind))
+        yield SchemaProblem(path, words.wrong_type(value, rule, kind, origin.is_set(path)))
     elif keyword == "enum":
         yield SchemaProblem(path, words.not_a_choice(value, rule["enum"]))
     elif keyword in ("pattern", "minimum", "maximum") or (
         keyword == "maxLength" and "pattern" in rule
     ):
-        yield SchemaProblem(path, words.not_matching(value, rule, kind))
+        yield SchemaProblem(path, words.not_matching(value, rule, kind, origin.is_set(path)))
     elif keyword in ("minItems", "uniqueItems", "minLength", "maxLength"):
         yield SchemaProblem(path, words.wrong_length(value, rule, keyword))
     else:

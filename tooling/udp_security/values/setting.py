@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from udp_security.values.problem import Path, Position, ValuesError, ValuesProblem
+from udp_security.values.problem import SETTING, Path, Position, ValuesError, ValuesProblem
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _INT64 = range(-(2**63), 2**63)
@@ -59,7 +59,7 @@ class _Parser:
         return self._done
 
     def _fail(self, message: str, path: Path = ()) -> ValuesError:
-        position = Position("--set", self._number, min(self._at, len(self._text)) + 1)
+        position = Position(SETTING, self._number, min(self._at, len(self._text)) + 1)
         return ValuesError([ValuesProblem(position, path, message)])
 
     def _until(self, stops: str) -> tuple[str, str]:
@@ -167,7 +167,7 @@ class _Parser:
         return items, False
 
     def _assignment(self, path: Path) -> Assignment:
-        return Assignment(path, Position("--set", self._number, self._start + 1))
+        return Assignment(path, Position(SETTING, self._number, self._start + 1))
 
 
 def _typed(text: str) -> Any:

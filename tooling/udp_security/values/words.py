@@ -42,21 +42,26 @@ def removed_key(schema: Mapping[str, Any]) -> str:
     return f"null removes the default of a value that is needed (write {_wanted(schema)})"
 
 
-def wrong_type(value: Any, schema: Mapping[str, Any], kind: str) -> str:
-    """The value has another type than that of `schema`, which stands under the name `kind`."""
+def wrong_type(value: Any, schema: Mapping[str, Any], kind: str, is_set: bool) -> str:
+    """The value has another type than that of `schema`, which stands under the name `kind`.
+
+    `is_set`: it comes from --set, where quotes do not count and lists are written in braces.
+    """
     types = _types(schema)
     wanted = _wanted(schema)
     if isinstance(value, (dict, list)) or value is None:
         return f"is {_type(value)}, not {wanted} (write {wanted})"
     found = f"{show(value)} is {_type(value)}, not {wanted}"
     if kind in _REMEDIES:
-        return f"{show(value)} is not {wanted} ({_REMEDIES[kind](str(value))[1]})"
+        return f"{show(value)} is not {wanted} ({_remedy(value, kind, is_set)[1]})"
     if types == ["array"]:
-        return f"{found} (write [{show(value)}])"
+        return f"{found} (write {f'{{{value}}}' if is_set else f'[{show(value)}]'})"
     if types == ["string"] and "enum" not in schema:
-        return f'{found} (put it in quotes: "{show(value)}")'
+        where = "put it into a values file, in quotes" if is_set else "put it in quotes"
+        return f'{found} ({where}: "{show(value)}")'
     if isinstance(value, str) and set(types) & {"integer", "number", "boolean"}:
-        return f"{found} (write it without quotes)"
+        where = f"write {wanted}, or put it into a values file" if is_set else "write it"
+        return f"{found} ({where} without quotes)"
     return f"{found} (write {wanted})"
 
 
@@ -69,11 +74,14 @@ def not_a_choice(value: Any, choices: Sequence[Any]) -> str:
     return f"{show(value)} is not {listed} (write one of these)"
 
 
-def not_matching(value: Any, schema: Mapping[str, Any], kind: str) -> str:
-    """The value breaks a pattern or a bound of `schema`, which stands under the name `kind`."""
+def not_matching(value: Any, schema: Mapping[str, Any], kind: str, is_set: bool) -> str:
+    """The value breaks a pattern or a bound of `schema`, which stands under the name `kind`.
+
+    `is_set`: it comes from --set.
+    """
     reason, remedy = "", _limits(schema)
     if kind in _REMEDIES:
-        reason, remedy = _REMEDIES[kind](str(value))
+        reason, remedy = _remedy(value, kind, is_set)
     noun = schema.get("description", "allowed")
     return f"{show(value)} is not {noun}{f': {reason}' if reason else ''} ({remedy})"
 
@@ -133,8 +141,17 @@ def _limits(schema: Mapping[str, Any]) -> str:
     return f"it must match {schema.get('pattern')}"
 
 
+def _remedy(value: Any, kind: str, is_set: bool) -> tuple[str, str]:
+    """Why the value is none of its kind, "" if that says nothing more, and what to write."""
+    reason, remedy = _REMEDIES[kind](str(value))
+    return reason, remedy.replace(_IN_QUOTES, "") if is_set else remedy
+
+
+_IN_QUOTES = " in quotes"
+
+
 def _port(value: str) -> tuple[str, str]:
-    remedy = 'write a number from 1 to 65535, or a range in quotes such as "5000-5100"'
+    remedy = f'write a number from 1 to 65535, or a range{_IN_QUOTES} such as "5000-5100"'
     low, hyphen, high = value.partition("-")
     for number in (low, high):
         if hyphen and number.isdecimal() and not 1 <= int(number) <= 65535:
