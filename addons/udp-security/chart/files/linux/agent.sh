@@ -574,7 +574,9 @@ reconcile() {
         apply applied
     elif ! in_force; then
         apply healed ", undone: $_why" || return 1
-        echo $(($(heals) + 1)) >"$STATE/heals"
+        # In one step, for `status` may read it at any time.
+        echo $(($(heals) + 1)) >"$STATE/heals.new"
+        mv "$STATE/heals.new" "$STATE/heals"
     else
         recovered
     fi
