@@ -60,6 +60,7 @@ _PORTS: Final = (
     547,
     1023,
     1024,
+    4789,
     8472,
     32768,
     65534,
@@ -96,9 +97,10 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
             "scope": draw(st.sampled_from(["host", "cluster"])),
             "untrackedReplyAddresses": draw(st.lists(_addresses(nets), max_size=3)),
         },
+        "windows": {"scope": draw(st.sampled_from(["cluster", "host"]))},
         "cluster": draw(st.dictionaries(st.sampled_from(["podCIDRs", "nodeCIDRs"]), lists)),
     }
-    # Nearly everything lies in a wide service CIDR, and then no rule may name it.
+    # Nearly everything lies in a wide service CIDR, and then no rule for Linux may name it.
     narrow = [net for net in nets if net.max_prefixlen - net.prefixlen <= 16]
     with_services: bool = draw(st.booleans())
     if narrow and with_services:
@@ -203,7 +205,8 @@ def _rules(
         rule["os"] = systems
     if draw(st.booleans()):
         rule["description"] = draw(st.sampled_from(_DESCRIPTIONS))
-    for end, pool in (("from", nets), ("to", targets)):
+    # Windows' firewall sees services.
+    for end, pool in (("from", nets), ("to", nets if rule.get("os") == ["windows"] else targets)):
         given: bool = draw(st.booleans())
         if pool and given:
             rule[end] = draw(

@@ -13,6 +13,8 @@ from .support import rule
 Path = tuple[str | int, ...]
 # `at` of what is wrong with a key itself.
 PARENT: Path = ("..",)
+# The operating systems, and how few and how many seconds their agents may wait.
+AGENTS = {"linux": (1, 3600), "windows": (5, 60)}
 TYPES = {"array": [], "boolean": True, "object": {}, "string": "text", "number": 1.5}
 
 
@@ -115,38 +117,26 @@ def bad_settings() -> Iterator[Bad]:
     for path in MAPS:
         for key in ("x", "Mode", "DNS", "podCIDR", "podCidrs", "scop", "Tag", "cpu"):
             yield Bad((*path, key), 1, f"'{key}'", PARENT)
-    yield Bad(("linux", "tolerations"), [{"keey": "a"}], "'keey'", (0,))
     yield Bad(("imagePullSecrets",), [{"nam": "a"}], "missing property 'name'", (0,))
     yield Bad(("imagePullSecrets",), [{"name": "a", "x": 1}], "'x'", (0,))
     yield Bad(("imagePullSecrets",), [{"name": ""}], "minLength", (0, "name"))
     yield Bad(("imagePullSecrets",), ["a"], "want object", (0,))
-    for key in ("mode", "denyAction", "presets", "rules", "cluster", "dangerouslyCutOff", "linux"):
+    for key in ("mode", "denyAction", "presets", "rules", "cluster", "dangerouslyCutOff", *AGENTS):
         yield Bad((key,), None, f"'{key}'", PARENT)
     for key in ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers"):
         yield Bad(("cluster", key), None, f"'{key}'", PARENT)
         yield Bad(("cluster", key), [], "minItems: got 0, want 1")
         yield Bad(("cluster", key), ["10.0.0.0/33"], "does not match pattern", (0,))
         yield Bad(("cluster", key), ["10.0.0.1", "::/129"], "does not match pattern", (1,))
-    for key in ("enabled", "scope", "onStop", "pollSeconds", "image"):
-        yield Bad(("linux", key), None, f"'{key}'", PARENT)
-    for key in ("repository", "tag"):
-        yield Bad(("linux", "image", key), None, f"'{key}'", PARENT)
     for path, values in {
         ("mode",): ("enforced", "Audit", "", "off"),
         ("denyAction",): ("deny", "DROP", "accept", ""),
-        ("linux", "scope"): ("Host", "all", "node", ""),
-        ("linux", "onStop"): ("delete", "Keep", ""),
-        ("linux", "image", "pullPolicy"): ("always", "", "None"),
     }.items():
         for value in values:
             yield Bad(path, value, "value must be one of")
     for value in ("ntp", "DNS", "all"):
         yield Bad(("dangerouslyCutOff",), [value], "value must be one of", (0,))
     yield Bad(("dangerouslyCutOff",), ["dns", "dns"], "items at 0 and 1 are equal")
-    for seconds in (0, -1):
-        yield Bad(("linux", "pollSeconds"), seconds, "minimum")
-    yield Bad(("linux", "pollSeconds"), 3601, "maximum")
-    yield Bad(("linux", "pollSeconds"), 0.5, "want integer")
     for address in (
         "10.0.0.0/8",
         "10.0.0.1/32",
@@ -160,16 +150,38 @@ def bad_settings() -> Iterator[Bad]:
     for name in ("A", "a_b", "-a", "a-", "a.b"):
         yield Bad(("nameOverride",), name, "does not match pattern")
     yield Bad(("nameOverride",), "a" * 51, "maxLength: got 51, want 50")
+    for os, bounds in AGENTS.items():
+        yield from _bad_agent(os, *bounds)
+
+
+def _bad_agent(os: str, fewest: int, most: int) -> Iterator[Bad]:
+    """Wrong settings of one operating system's agent, which may poll so often."""
+    yield Bad((os, "tolerations"), [{"keey": "a"}], "'keey'", (0,))
+    for key in ("enabled", "scope", "onStop", "pollSeconds", "image"):
+        yield Bad((os, key), None, f"'{key}'", PARENT)
+    for key in ("repository", "tag"):
+        yield Bad((os, "image", key), None, f"'{key}'", PARENT)
+    for path, values in {
+        (os, "scope"): ("Host", "all", "node", ""),
+        (os, "onStop"): ("delete", "Keep", ""),
+        (os, "image", "pullPolicy"): ("always", "", "None"),
+    }.items():
+        for value in values:
+            yield Bad(path, value, "value must be one of")
+    for seconds in (fewest - 1, -1):
+        yield Bad((os, "pollSeconds"), seconds, "minimum")
+    yield Bad((os, "pollSeconds"), most + 1, "maximum")
+    yield Bad((os, "pollSeconds"), 5.5, "want integer")
     for repository in ("", "Flannel/flannel", "a b", "a: b", "a#b", "a@sha256:0", "a/", "a:1\n"):
-        yield Bad(("linux", "image", "repository"), repository, "does not match pattern")
+        yield Bad((os, "image", "repository"), repository, "does not match pattern")
     for tag in ("", "a b", "-1", "1:2", "1#windows_image", "1\n", "a" * 129):
-        yield Bad(("linux", "image", "tag"), tag, "does not match pattern")
+        yield Bad((os, "image", "tag"), tag, "does not match pattern")
     for key, value in (("operator", "In"), ("effect", "NoRun")):
-        yield Bad(("linux", "tolerations"), [{key: value}], "value must be one of", (0, key))
-    yield Bad(("linux", "resources", "limits"), {"cpu": True}, "want number or string", ("cpu",))
+        yield Bad((os, "tolerations"), [{key: value}], "value must be one of", (0, key))
+    yield Bad((os, "resources", "limits"), {"cpu": True}, "want number or string", ("cpu",))
     for key in ("podLabels", "podAnnotations", "nodeSelector"):
-        yield Bad(("linux", key), {"a": 1}, "want string", ("a",))
-        yield Bad(("linux", key), {"a": True}, "want string", ("a",))
+        yield Bad((os, key), {"a": 1}, "want string", ("a",))
+        yield Bad((os, key), {"a": True}, "want string", ("a",))
 
 
 def _wrong_types() -> Iterator[Bad]:
@@ -183,15 +195,14 @@ def _wrong_types() -> Iterator[Bad]:
         ("cluster",): "object",
         ("dangerouslyCutOff",): "array",
         ("imagePullSecrets",): "array",
-        ("linux",): "object",
+        ("linux", "untrackedReplyAddresses"): "array",
         **{("presets", preset): "boolean" for preset in PRESETS},
         **{("cluster", key): "array" for key in
            ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers")},
-        **{("linux", key): wanted for key, wanted in LINUX.items()},
-        **{("linux", "image", key): "string" for key in ("repository", "tag", "pullPolicy")},
-        ("linux", "resources", "requests"): "object",
-        ("linux", "resources", "limits"): "object",
     }  # fmt: skip
+    for os in AGENTS:
+        kinds[(os,)] = "object"
+        kinds |= {(os, *path): wanted for path, wanted in AGENT.items()}
     for path, wanted in kinds.items():
         for kind, value in TYPES.items():
             if kind != wanted:
@@ -202,24 +213,25 @@ MAPS: tuple[Path, ...] = (
     (),
     ("presets",),
     ("cluster",),
-    ("linux",),
-    ("linux", "image"),
-    ("linux", "resources"),
-    ("linux", "affinity"),
+    *((os, *path) for os in AGENTS for path in ((), ("image",), ("resources",), ("affinity",))),
 )
 PRESETS = ("dns", "dhcp", "ntp", "flannelVxlan", "windowsDomain", "vpn", "quic")
-LINUX = {
-    "enabled": "boolean",
-    "scope": "string",
-    "onStop": "string",
-    "pollSeconds": "integer",
-    "untrackedReplyAddresses": "array",
-    "image": "object",
-    "resources": "object",
-    "nodeSelector": "object",
-    "tolerations": "array",
-    "affinity": "object",
-    "priorityClassName": "string",
-    "podAnnotations": "object",
-    "podLabels": "object",
+AGENT: dict[Path, str] = {
+    ("enabled",): "boolean",
+    ("scope",): "string",
+    ("onStop",): "string",
+    ("pollSeconds",): "integer",
+    ("image",): "object",
+    ("image", "repository"): "string",
+    ("image", "tag"): "string",
+    ("image", "pullPolicy"): "string",
+    ("resources",): "object",
+    ("resources", "requests"): "object",
+    ("resources", "limits"): "object",
+    ("nodeSelector",): "object",
+    ("tolerations",): "array",
+    ("affinity",): "object",
+    ("priorityClassName",): "string",
+    ("podAnnotations",): "object",
+    ("podLabels",): "object",
 }

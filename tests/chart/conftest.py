@@ -55,10 +55,10 @@ def either_helm(request: pytest.FixtureRequest) -> Helm:
 
 @pytest.fixture(scope="session")
 def render(helm: Helm) -> Render:
-    """Renders values (and Helm.template's options) with Helm 4."""
+    """Renders values (and Helm.template's options) with Helm 4, for the nodes of `os`."""
 
-    def rendered(values: Values | None = None, **options: Any) -> Rendered:
-        return Rendered(helm.template(values, **options))
+    def rendered(values: Values | None = None, os: str = "linux", **options: Any) -> Rendered:
+        return Rendered(helm.template(values, **options), os)
 
     return rendered
 

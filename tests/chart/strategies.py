@@ -21,7 +21,7 @@ ADDRESSES = st.sampled_from(
     ]
 )  # fmt: skip
 ADDRESS_LISTS = st.lists(ADDRESSES, min_size=1, max_size=4)
-EDGES = st.sampled_from([1, 2, 52, 53, 54, 67, 68, 1000, 8472, 65534, 65535])
+EDGES = st.sampled_from([1, 2, 52, 53, 54, 67, 68, 1000, 4789, 8472, 65534, 65535])
 PORTS = st.one_of(
     EDGES,
     EDGES.map(str),
@@ -54,4 +54,5 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         "rules": draw(st.lists(rules(), max_size=4)),
         "dangerouslyCutOff": draw(st.one_of(st.just([]), cut)),
         "linux": {"enabled": draw(st.sampled_from([True, True, True, False]))},
+        "windows": {"enabled": draw(st.sampled_from([True, True, False]))},
     }

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from udp_security.values.merge import merge
 CHART = chart_dir()
 NAMESPACE = "udp-security"
 Values = Mapping[str, Any]
+SYSTEMS = ("linux", "windows")
 
 
 class Refused(Exception):
@@ -66,15 +69,30 @@ class Helm:
 
 
 class Rendered:
-    """The two objects that the chart makes for Linux nodes."""
+    """The two objects that the chart makes for the nodes of one operating system."""
 
-    def __init__(self, text: str) -> None:
-        documents = {doc["kind"]: doc for doc in yaml.load_all(text, yaml.CSafeLoader) if doc}
-        self.config_map: dict[str, Any] = documents.pop("ConfigMap")
-        self.daemon_set: dict[str, Any] = documents.pop("DaemonSet")
-        self.others = documents
-        self.ruleset: str = self.config_map["data"]["policy.nft"]
-        self.facts: str = self.config_map["data"]["policy.facts"]
+    def __init__(self, text: str, os: str = "linux") -> None:
+        documents = [doc for doc in yaml.load_all(text, yaml.CSafeLoader) if doc]
+        ours = {doc["kind"]: doc for doc in documents if _component(doc) == os}
+        self.config_map: dict[str, Any] = ours.pop("ConfigMap")
+        self.daemon_set: dict[str, Any] = ours.pop("DaemonSet")
+        self.others = [*ours.values(), *(d for d in documents if _component(d) not in SYSTEMS)]
+        self.files: dict[str, str] = self.config_map["data"]
+
+    @property
+    def ruleset(self) -> str:
+        """What nft loads on Linux nodes."""
+        return self.files["policy.nft"]
+
+    @property
+    def facts(self) -> str:
+        """What the Linux agent must know of the ruleset."""
+        return self.files["policy.facts"]
+
+    @property
+    def policy(self) -> Any:
+        """The policy that the Windows agent gets."""
+        return json.loads(self.files["policy.json"])
 
     @property
     def pod(self) -> dict[str, Any]:
@@ -93,6 +111,24 @@ class Rendered:
     def environment(self) -> dict[str, str]:
         """The container's plain variables."""
         return {item["name"]: item["value"] for item in self.container["env"] if "value" in item}
+
+
+def _component(document: Values) -> str | None:
+    found: str | None = document["metadata"]["labels"].get("app.kubernetes.io/component")
+    return found
+
+
+def printing_chart(folder: Path, template: str) -> Path:
+    """A chart with our templates' definitions and files and this one template: it can check many
+    policies in one run of Helm.
+    """
+    shutil.copytree(CHART / "files", folder / "files")
+    shutil.copy(CHART / "Chart.yaml", folder)
+    (folder / "templates").mkdir()
+    for definitions in (CHART / "templates").glob("_*.tpl"):
+        shutil.copy(definitions, folder / "templates")
+    (folder / "templates" / "print.yaml").write_text(template, encoding="utf-8")
+    return folder
 
 
 def rule(name: str = "a", **keys: Any) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from .conftest import Load, Render
@@ -28,31 +30,53 @@ HEADER = """\
 def compare(name: str, text: str) -> None:
     """Holds a text to a golden file, or writes that file when asked to."""
     file = GOLDEN / name
-    # Helm indents empty lines too.
-    text = HEADER + re.sub(r" +$", "", text, flags=re.MULTILINE)
+    # Helm indents empty lines too. JSON has no comments.
+    header = "" if file.suffix == ".json" else HEADER
+    text = header + re.sub(r" +$", "", text, flags=re.MULTILINE)
     if os.environ.get("UPDATE_GOLDEN"):
         file.write_text(text, encoding="utf-8")
     assert file.read_text(encoding="utf-8") == text, f"{name} changed: see {Path(__file__).name}"
 
 
 def test_default_manifests(helm: Helm) -> None:
-    text = helm.template()
-    # The agent is long, and a file of its own.
-    agent, rest = re.subn(
-        r"(?<=\n  agent\.sh: \|\n)(?:    .*\n| *\n)+", "    # left out here\n", text
+    # The agents are long, and files of their own.
+    text, agents = re.subn(
+        r"\n  [\w.-]+\.(?:sh|psm?1): \|(?:\n    .*|\n *(?=\n))+", "", helm.template()
     )
-    assert rest == 1
-    # The hashes cover it as well.
-    compare("default.yaml", re.sub(r"\b[0-9a-f]{64}\b", "left-out", agent))
+    assert agents == len(agent_files("linux")) + len(agent_files("windows"))
+    # The hashes cover them as well.
+    text = re.sub(r"\b[0-9a-f]{64}\b", "left-out", text)
+    # K2s knows Windows' image by a comment without a space.
+    compare("default.yaml", f"# yamllint disable rule:comments\n{text}")
 
 
-def test_the_agent_is_the_file(render: Render) -> None:
-    agent = (CHART / "files" / "linux" / "agent.sh").read_text(encoding="utf-8")
-    assert render().config_map["data"]["agent.sh"] == agent
+@pytest.mark.parametrize(
+    ("os", "policy"), [("linux", {"policy.nft", "policy.facts"}), ("windows", {"policy.json"})]
+)
+def test_the_agent_is_the_files(render: Render, os: str, policy: set[str]) -> None:
+    files = render(os=os).files
+    assert {name: text for name, text in files.items() if name not in policy} == agent_files(os)
+    assert files.keys() >= policy
+
+
+def agent_files(os: str) -> dict[str, str]:
+    """An agent's files in the chart."""
+    folder = CHART / "files" / os
+    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
 
 
 def test_ruleset_of_a_rich_policy(render: Render, load: Load) -> None:
-    text = (GOLDEN / "rich.values.yaml").read_text(encoding="utf-8")
-    ruleset = render(yaml.load(text, yaml.CSafeLoader)).ruleset
+    ruleset = render(rich()).ruleset
     load(ruleset)
     compare("rich.nft", ruleset)
+
+
+def test_a_rich_policy_for_windows(render: Render) -> None:
+    compare("rich.json", render(rich(), os="windows").files["policy.json"])
+
+
+def rich() -> dict[str, Any]:
+    """A policy with a bit of everything."""
+    text = (GOLDEN / "rich.values.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.load(text, yaml.CSafeLoader)
+    return loaded

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""The objects that the chart makes: what the agent's pods may do, and what they get."""
+"""The objects that the chart makes: what the agents' pods may do, and what they get."""
 
 from __future__ import annotations
 
@@ -10,38 +10,60 @@ from typing import Any
 import pytest
 
 from .conftest import Render
-from .support import Helm, Rendered, rule
+from .support import SYSTEMS, Helm, Rendered, rule
 
-LABELS = {
-    "app.kubernetes.io/name": "udp-security",
-    "app.kubernetes.io/instance": "udp-security",
-    "app.kubernetes.io/component": "linux",
-}
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def os(request: pytest.FixtureRequest) -> str:
+    """Each operating system."""
+    found: str = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def default(render: Render) -> Rendered:
-    """The chart without any values."""
+def default(render: Render, os: str) -> Rendered:
+    """The chart without any values, for each operating system."""
+    return render(os=os)
+
+
+@pytest.fixture(scope="module")
+def linux(render: Render) -> Rendered:
+    """The chart without any values, for Linux."""
     return render()
 
 
-def test_there_are_two_objects_and_nothing_for_the_api_server(default: Rendered) -> None:
-    assert default.others == {}
+@pytest.fixture(scope="module")
+def windows(render: Render) -> Rendered:
+    """The chart without any values, for Windows."""
+    return render(os="windows")
+
+
+def labels(os: str, name: str = "udp-security") -> dict[str, str]:
+    """What selects a system's pods."""
+    return {
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/instance": "udp-security",
+        "app.kubernetes.io/component": os,
+    }
+
+
+def test_there_are_two_objects_and_nothing_for_the_api_server(default: Rendered, os: str) -> None:
+    assert default.others == []
     for found in (default.config_map, default.daemon_set):
-        assert found["metadata"]["name"] == "udp-security-linux"
+        assert found["metadata"]["name"] == f"udp-security-{os}"
         assert found["metadata"]["namespace"] == "udp-security"
 
 
-def test_labels_and_selector(default: Rendered) -> None:
+def test_labels_and_selector(default: Rendered, os: str) -> None:
     spec = default.daemon_set["spec"]
-    # K2s finds the addon's pods by app.kubernetes.io/name; the component keeps Windows' apart.
-    assert spec["selector"] == {"matchLabels": LABELS}
+    # K2s finds the addon's pods by app.kubernetes.io/name; the component keeps the systems apart.
+    assert spec["selector"] == {"matchLabels": labels(os)}
     for metadata in (
         default.config_map["metadata"],
         default.daemon_set["metadata"],
         spec["template"]["metadata"],
     ):
-        assert metadata["labels"].items() >= LABELS.items()
+        assert metadata["labels"].items() >= labels(os).items()
         assert metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm"
         assert metadata["labels"]["helm.sh/chart"].startswith("udp-security-")
 
@@ -53,7 +75,7 @@ def test_a_rollout_leaves_no_node_without_an_agent(default: Rendered) -> None:
     assert "ports" not in default.container
 
 
-def test_the_pod_is_the_nodes_and_knows_no_api_server(default: Rendered) -> None:
+def test_the_pod_is_the_nodes_and_knows_no_api_server(default: Rendered, os: str) -> None:
     pod = default.pod
     assert pod["hostNetwork"] is True
     assert pod["dnsPolicy"] == "Default"
@@ -61,7 +83,7 @@ def test_the_pod_is_the_nodes_and_knows_no_api_server(default: Rendered) -> None
     assert pod["enableServiceLinks"] is False
     assert pod["priorityClassName"] == "system-node-critical"
     assert pod["tolerations"] == [{"operator": "Exists"}]
-    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert pod["nodeSelector"] == {"kubernetes.io/os": os}
     for key in (
         "serviceAccountName",
         "hostPID",
@@ -70,53 +92,107 @@ def test_the_pod_is_the_nodes_and_knows_no_api_server(default: Rendered) -> None
         "initContainers",
     ):
         assert key not in pod
+    for key in ("args", "livenessProbe", "startupProbe"):
+        assert key not in default.container
 
 
-def test_the_container_has_one_capability_and_no_way_to_more(default: Rendered) -> None:
-    assert default.pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
-    assert default.container["securityContext"] == {
+def test_the_linux_container_has_one_capability_and_no_way_to_more(linux: Rendered) -> None:
+    assert linux.pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert linux.container["securityContext"] == {
         "runAsUser": 0,
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
     }
+    assert "os" not in linux.pod
 
 
-def test_resources_bound_memory_and_not_cpu(default: Rendered) -> None:
-    resources = default.container["resources"]
+def test_the_windows_pod_is_a_process_of_the_host(windows: Rendered) -> None:
+    # The API server refuses whatever only Linux has, in a pod that says so.
+    assert windows.pod["os"] == {"name": "windows"}
+    options = {"hostProcess": True, "runAsUserName": "NT AUTHORITY\\SYSTEM"}
+    assert windows.pod["securityContext"] == {"windowsOptions": options}
+    assert "securityContext" not in windows.container
+
+
+def test_linux_resources_bound_memory_and_not_cpu(linux: Rendered) -> None:
+    resources = linux.container["resources"]
     assert resources["limits"].keys() == {"memory"}
     number, unit = resources["limits"]["memory"][:-2], resources["limits"]["memory"][-2:]
     assert unit == "Mi" and int(number) >= 64
 
 
-def test_the_container_runs_the_agent(default: Rendered) -> None:
-    container = default.container
+def test_windows_resources_have_no_bounds(windows: Rendered) -> None:
+    requests = {"cpu": "10m", "memory": "100Mi"}
+    assert windows.container["resources"] == {"requests": requests}
+
+
+def test_the_linux_container_runs_the_agent(linux: Rendered) -> None:
+    container = linux.container
     assert container["name"] == "agent"
     assert container["image"] == "docker.io/flannel/flannel:0.28.9"
     assert container["imagePullPolicy"] == "IfNotPresent"
     assert container["command"] == ["/bin/sh", "/etc/udp-security/agent.sh", "run"]
-    assert "args" not in container
-    assert container["readinessProbe"]["exec"] == {
-        "command": ["/bin/sh", "/etc/udp-security/agent.sh", "check"]
+    assert container["readinessProbe"] == {
+        "exec": {"command": ["/bin/sh", "/etc/udp-security/agent.sh", "check"]},
+        "periodSeconds": 10,
+        "timeoutSeconds": 10,
+        "failureThreshold": 1,
     }
-    assert "livenessProbe" not in container
+    # The shell gets SIGTERM itself.
+    assert "lifecycle" not in container
 
 
-def test_the_container_sees_its_policy_and_its_state(default: Rendered) -> None:
-    assert default.container["volumeMounts"] == [
-        {"name": "config", "mountPath": "/etc/udp-security", "readOnly": True},
-        {"name": "state", "mountPath": "/run/udp-security"},
+POWERSHELL = [
+    "powershell.exe", "-NoProfile", "-NonInteractive", "-ExecutionPolicy", "Bypass",
+    "-File", r"%CONTAINER_SANDBOX_MOUNT_POINT%\udp-security\config\Agent.ps1",
+]  # fmt: skip
+
+
+def test_the_windows_container_runs_the_agent(windows: Rendered) -> None:
+    container = windows.container
+    assert container["name"] == "agent"
+    assert container["image"] == "shsk2s.azurecr.io/pause-win:v1.8.0"
+    assert container["imagePullPolicy"] == "IfNotPresent"
+    assert container["command"] == [*POWERSHELL, "-Command", "Run"]
+    assert container["readinessProbe"] == {
+        "exec": {"command": [*POWERSHELL, "-Command", "Check"]},
+        "periodSeconds": 30,
+        "timeoutSeconds": 30,
+        "failureThreshold": 1,
+    }
+    # A signal does not reach PowerShell. The agent itself knows what to do by onStop.
+    stop = {"exec": {"command": [*POWERSHELL, "-Command", "Remove", "-Stopping"]}}
+    assert container["lifecycle"] == {"preStop": stop}
+    assert windows.pod["terminationGracePeriodSeconds"] == 60
+
+
+@pytest.mark.parametrize(
+    ("os", "config", "state"),
+    [
+        ("linux", "/etc/udp-security", "/run/udp-security"),
+        ("windows", "/udp-security/config", "/udp-security/state"),
+    ],
+)
+def test_the_container_sees_its_policy_and_its_state(
+    render: Render, os: str, config: str, state: str
+) -> None:
+    rendered = render(os=os)
+    assert rendered.container["volumeMounts"] == [
+        {"name": "config", "mountPath": config, "readOnly": True},
+        {"name": "state", "mountPath": state},
     ]
-    config, state = default.pod["volumes"]
-    assert config == {"name": "config", "configMap": {"name": "udp-security-linux"}}
-    assert state["name"] == "state" and set(state) == {"name", "emptyDir"}
-    assert default.config_map["data"].keys() == {"agent.sh", "policy.nft", "policy.facts"}
+    files, scratch = rendered.pod["volumes"]
+    assert files == {"name": "config", "configMap": {"name": f"udp-security-{os}"}}
+    assert scratch == {"name": "state", "emptyDir": {"sizeLimit": "32Mi"}}
 
 
-def test_the_environment(default: Rendered) -> None:
+@pytest.mark.parametrize(("os", "seconds"), [("linux", "30"), ("windows", "60")])
+def test_the_environment(render: Render, os: str, seconds: str) -> None:
+    rendered = render(os=os)
     fields = {
         item["name"]: item["valueFrom"]["fieldRef"]["fieldPath"]
-        for item in default.container["env"]
+        for item in rendered.container["env"]
         if "valueFrom" in item
     }
     assert fields == {
@@ -124,48 +200,53 @@ def test_the_environment(default: Rendered) -> None:
         "UDP_SECURITY_NODE_NAME": "spec.nodeName",
         "UDP_SECURITY_NODE_IP": "status.hostIP",
     }
-    assert default.environment == {
-        "UDP_SECURITY_POLICY_SHA256": hash_of(default),
+    assert rendered.environment == {
+        "UDP_SECURITY_POLICY_SHA256": hash_of(rendered, os),
         "UDP_SECURITY_RELEASE": "udp-security/udp-security",
         "UDP_SECURITY_ON_STOP": "remove",
-        "UDP_SECURITY_POLL_SECONDS": "30",
+        "UDP_SECURITY_POLL_SECONDS": seconds,
     }
 
 
-def hash_of(rendered: Rendered) -> str:
-    """The policy's hash, of the files as a pod will see them."""
-    agent = rendered.config_map["data"]["agent.sh"]
-    return hashlib.sha256((agent + rendered.ruleset + rendered.facts).encode()).hexdigest()
+def hash_of(rendered: Rendered, os: str) -> str:
+    """The policy's hash, of the files as a pod will see them, in the order that its agent has."""
+    files = rendered.files
+    linux = ["agent.sh", "policy.nft", "policy.facts"]
+    names = linux if os == "linux" else sorted(files)
+    assert sorted(names) == sorted(files)
+    return hashlib.sha256("".join(files[name] for name in names).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
     "values",
     [
         {"rules": [rule(from_=["10.0.0.0/8", "fd00::/8"])]},
-        {"linux": {"scope": "cluster", "untrackedReplyAddresses": ["169.254.20.10"]}},
+        {"linux": {"scope": "cluster"}, "windows": {"scope": "host"}},
         {"presets": {"ntp": False}},
         {"mode": "audit"},
     ],
     ids=str,
 )
 def test_the_pod_carries_its_policys_hash(
-    helm: Helm, helm3: Helm, default: Rendered, values: dict[str, Any]
+    helm: Helm, helm3: Helm, default: Rendered, os: str, values: dict[str, Any]
 ) -> None:
-    rendered = Rendered(helm.template(values))
+    rendered = Rendered(helm.template(values), os)
     wanted = rendered.environment["UDP_SECURITY_POLICY_SHA256"]
-    assert wanted == hash_of(rendered)
+    assert wanted == hash_of(rendered, os)
     # The hash stands in the pod template, so that another policy is another pod.
     assert wanted != default.environment["UDP_SECURITY_POLICY_SHA256"]
     assert checksum(rendered) != checksum(default)
-    assert Rendered(helm3.template(values)).environment["UDP_SECURITY_POLICY_SHA256"] == wanted
+    by_helm3 = Rendered(helm3.template(values), os)
+    assert by_helm3.environment["UDP_SECURITY_POLICY_SHA256"] == wanted
 
 
-def test_what_is_no_policy_makes_no_other_pod(render: Render, default: Rendered) -> None:
+def test_what_is_no_policy_makes_no_other_pod(helm: Helm, default: Rendered, os: str) -> None:
     described = [rule("a", description="one"), rule("a", description="two")]
-    one, two = (render({"rules": [given]}) for given in described)
-    assert one.daemon_set == two.daemon_set
-    windows = render({"rules": [rule(os=["windows"])]})
-    assert windows.daemon_set == default.daemon_set
+    one, two = (helm.template({"rules": [given]}) for given in described)
+    assert Rendered(one, os).daemon_set == Rendered(two, os).daemon_set != default.daemon_set
+    (other,) = (system for system in SYSTEMS if system != os)
+    elsewhere = Rendered(helm.template({"rules": [rule(os=[other])]}), os)
+    assert elsewhere.daemon_set == default.daemon_set
 
 
 def checksum(rendered: Rendered) -> str:
@@ -174,29 +255,28 @@ def checksum(rendered: Rendered) -> str:
     return str(annotations["checksum/config"])
 
 
-def test_settings_reach_the_pod(render: Render) -> None:
+def test_settings_reach_the_pod(render: Render, os: str) -> None:
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"x": 1}}}
-    rendered = render(
-        {
-            "imagePullSecrets": [{"name": "one"}, {"name": "two"}],
-            "linux": {
-                "onStop": "keep",
-                "pollSeconds": 7,
-                "image": {
-                    "repository": "registry.local:5000/x",
-                    "tag": "1.0",
-                    "pullPolicy": "Never",
-                },
-                "resources": {"limits": {"memory": "1Gi"}, "requests": None},
-                "nodeSelector": {"role": "edge"},
-                "tolerations": [{"key": "a", "effect": "NoExecute"}],
-                "affinity": affinity,
-                "priorityClassName": "1",
-                "podAnnotations": {"x.y/z": "1"},
-                "podLabels": {"team": "yes"},
+    values = {
+        "imagePullSecrets": [{"name": "one"}, {"name": "two"}],
+        os: {
+            "onStop": "keep",
+            "pollSeconds": 7,
+            "image": {
+                "repository": "registry.local:5000/x",
+                "tag": "1.0",
+                "pullPolicy": "Never",
             },
-        }
-    )
+            "resources": {"limits": {"memory": "1Gi"}, "requests": None},
+            "nodeSelector": {"role": "edge"},
+            "tolerations": [{"key": "a", "effect": "NoExecute"}],
+            "affinity": affinity,
+            "priorityClassName": "1",
+            "podAnnotations": {"x.y/z": "1"},
+            "podLabels": {"team": "yes"},
+        },
+    }
+    rendered = render(values, os=os)
     pod, container = rendered.pod, rendered.container
     assert pod["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
     assert rendered.environment["UDP_SECURITY_ON_STOP"] == "keep"
@@ -204,39 +284,52 @@ def test_settings_reach_the_pod(render: Render) -> None:
     assert container["image"] == "registry.local:5000/x:1.0"
     assert container["imagePullPolicy"] == "Never"
     assert container["resources"] == {"limits": {"memory": "1Gi"}}
-    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "role": "edge"}
+    assert pod["nodeSelector"] == {"kubernetes.io/os": os, "role": "edge"}
     assert pod["tolerations"] == [{"key": "a", "effect": "NoExecute"}]
     assert pod["affinity"] == affinity
     assert pod["priorityClassName"] == "1"
     metadata = rendered.daemon_set["spec"]["template"]["metadata"]
     assert metadata["annotations"]["x.y/z"] == "1"
-    assert metadata["labels"].items() >= {**LABELS, "team": "yes"}.items()
+    assert metadata["labels"].items() >= {**labels(os), "team": "yes"}.items()
 
 
-def test_empty_settings_leave_no_empty_keys(render: Render) -> None:
+def test_a_system_cannot_be_given_the_others_nodes(render: Render, os: str) -> None:
+    selected = render({os: {"nodeSelector": {"kubernetes.io/os": "other"}}}, os=os)
+    assert selected.pod["nodeSelector"] == {"kubernetes.io/os": os}
+
+
+def test_empty_settings_leave_no_empty_keys(render: Render, os: str) -> None:
     empty: dict[str, Any] = {"tolerations": [], "priorityClassName": "", "resources": None}
-    pod = render({"linux": empty}).pod
+    pod = render({os: empty}, os=os).pod
     assert not {"tolerations", "priorityClassName", "affinity", "imagePullSecrets"} & pod.keys()
     assert "resources" not in pod["containers"][0]
 
 
-def test_name_override(render: Render) -> None:
-    rendered = render({"nameOverride": "fence"})
+def test_name_override(render: Render, os: str) -> None:
+    rendered = render({"nameOverride": "fence"}, os=os)
     for found in (rendered.config_map, rendered.daemon_set):
-        assert found["metadata"]["name"] == "fence-linux"
+        assert found["metadata"]["name"] == f"fence-{os}"
         assert found["metadata"]["labels"]["app.kubernetes.io/name"] == "fence"
     selector = rendered.daemon_set["spec"]["selector"]["matchLabels"]
-    assert selector == {**LABELS, "app.kubernetes.io/name": "fence"}
-    assert rendered.pod["volumes"][0]["configMap"] == {"name": "fence-linux"}
+    assert selector == labels(os, "fence")
+    assert rendered.pod["volumes"][0]["configMap"] == {"name": f"fence-{os}"}
 
 
-def test_names_that_look_like_numbers_stay_names(render: Render) -> None:
-    rendered = render({"nameOverride": "1"}, release="2", namespace="3")
-    labels = rendered.daemon_set["spec"]["template"]["metadata"]["labels"]
-    assert labels["app.kubernetes.io/name"] == "1"
-    assert labels["app.kubernetes.io/instance"] == "2"
+def test_names_that_look_like_numbers_stay_names(render: Render, os: str) -> None:
+    rendered = render({"nameOverride": "1"}, os=os, release="2", namespace="3")
+    found = rendered.daemon_set["spec"]["template"]["metadata"]["labels"]
+    assert found["app.kubernetes.io/name"] == "1"
+    assert found["app.kubernetes.io/instance"] == "2"
     assert rendered.daemon_set["metadata"]["namespace"] == "3"
 
 
-def test_nothing_is_rendered_where_linux_nodes_are_not_governed(either_helm: Helm) -> None:
-    assert either_helm.template({"linux": {"enabled": False}}).strip() == ""
+def test_only_governed_nodes_get_objects(helm: Helm, os: str) -> None:
+    (other,) = (system for system in SYSTEMS if system != os)
+    text = helm.template({other: {"enabled": False}})
+    assert f"component: {other}" not in text
+    assert Rendered(text, os).others == []
+
+
+def test_nothing_is_rendered_where_nothing_is_governed(either_helm: Helm) -> None:
+    off = {os: {"enabled": False} for os in SYSTEMS}
+    assert either_helm.template(off).strip() == ""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
@@ -81,11 +82,27 @@ def test_what_does_not_fit_a_config_map_is_refused(helm: Helm) -> None:
     rules = [rule(f"rule-{index}", ports=[index + 1], from_=cidrs) for index in range(120)]
     with pytest.raises(Refused) as refused:
         helm.template({"rules": rules})
+    lines = refusals(refused.value)
+    for line, os in zip(lines, ("Linux", "Windows"), strict=True):
+        found = re.fullmatch(
+            rf"rules: the policy of {os} nodes needs (\d+) bytes and a ConfigMap holds (\d+) "
+            r"\(replace single addresses by wider CIDRs, or merge rules that differ in their name "
+            r"alone\)",
+            line,
+        )
+        assert found, line
+        assert int(found[1]) > 1_048_576 > int(found[2])
+
+
+def test_what_fits_is_asked_of_each_system(helm: Helm) -> None:
+    random = Random(1)
+    cidrs = [ipv6(random) for _ in range(300)]
+    rules = [
+        rule(f"rule-{index}", ports=[index + 1], from_=cidrs, os=["windows"])
+        for index in range(120)
+    ]
+    with pytest.raises(Refused) as refused:
+        helm.template({"rules": rules})
     (line,) = refusals(refused.value)
-    words = line.split()
-    assert words[:5] == ["rules:", "the", "policy", "needs", words[4]]
-    assert int(words[4]) > 1_048_576 > int(words[10])
-    assert line.endswith(
-        f"bytes and a ConfigMap holds {words[10]} (replace single addresses by wider CIDRs, or "
-        "merge rules that differ in their name alone)"
-    )
+    assert line.startswith("rules: the policy of Windows nodes needs ")
+    assert "kind: DaemonSet" in helm.template({"rules": rules, "windows": {"enabled": False}})

@@ -16,7 +16,7 @@ import pytest
 from jsonschema_rs import Draft7Validator
 
 from .bad_values import Bad, Path, bad_rules, bad_settings
-from .support import CHART, Helm, Refused, Rendered, merged, rule, violations
+from .support import CHART, SYSTEMS, Helm, Refused, Rendered, merged, rule, violations
 
 BAD_RULES = list(bad_rules())
 BAD_SETTINGS = list(bad_settings())
@@ -181,8 +181,10 @@ GOOD_SETTINGS: list[dict[str, Any]] = [
             "podLabels": {"a": "b"},
         }
     },
-    {"linux": {key: None for key in ("resources", "nodeSelector", "tolerations", "affinity",
-                                     "priorityClassName", "podAnnotations", "podLabels")}},
+    {"windows": {"scope": "host", "onStop": "keep", "pollSeconds": 5}},
+    *({os: {key: None for key in ("resources", "nodeSelector", "tolerations", "affinity",
+                                  "priorityClassName", "podAnnotations", "podLabels")}}
+      for os in SYSTEMS),
 ]  # fmt: skip
 
 
@@ -202,9 +204,13 @@ def test_helm_takes_all_good_rules(either_helm: Helm) -> None:
         {**good, "name": f"r{index}" if good["name"] == "a" else good["name"]}
         for index, good in enumerate(GOOD_RULES)
     ]
-    rendered = Rendered(either_helm.template({"rules": rules}))
-    kept = [given["name"] for given in rules if "linux" in given.get("os", ["linux"])]
-    assert [name for name in kept if f"\tcounter r.{name} {{ }}\n" not in rendered.ruleset] == []
+    text = either_helm.template({"rules": rules})
+    kept = {os: [given["name"] for given in rules if os in given.get("os", [os])] for os in SYSTEMS}
+    ruleset = Rendered(text).ruleset
+    assert [name for name in kept["linux"] if f"\tcounter r.{name} {{ }}\n" not in ruleset] == []
+    names = {given["name"] for given in Rendered(text, "windows").policy["rules"]}
+    forward = {given["name"] for given in rules if given["direction"] == "forward"}
+    assert set(kept["windows"]) - forward == {name for name in names if ":" not in name}
 
 
 def test_the_default_values_are_valid() -> None:

@@ -16,7 +16,7 @@ import yaml
 from udp_security import policy
 
 from .conftest import Load, Render
-from .support import CHART, Helm, Refused, merged, refusals, rule
+from .support import CHART, SYSTEMS, Helm, Refused, merged, refusals, rule
 
 MESSAGES = yaml.load(
     (CHART / "files" / "policy" / "messages.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader
@@ -192,20 +192,24 @@ CASES: dict[str, list[Case]] = {
         Case(
             {"presets": NO_PRESETS},
             [
-                "presets.dns: lifeline dns is cut off: no rule allows egress from 0.0.0.0/0 to "
-                f"0.0.0.0/0 on port 53 {HINT_DNS}",
-                "presets.dhcp: lifeline dhcp is cut off: no rule allows egress from 0.0.0.0/0 to "
-                f"0.0.0.0/0 on port 67 {HINT_DHCP}",
-                "presets.flannelVxlan: lifeline flannelVxlan is cut off: no rule allows egress "
-                f"from 172.19.1.0/24 to 172.19.1.0/24 on port 8472 {HINT_VXLAN}",
+                "presets.dns: lifeline dns is cut off on Linux and Windows nodes: no rule allows "
+                f"egress from 0.0.0.0/0 to 0.0.0.0/0 on port 53 {HINT_DNS}",
+                "presets.dhcp: lifeline dhcp is cut off on Linux and Windows nodes: no rule allows "
+                f"egress from 0.0.0.0/0 to 0.0.0.0/0 on port 67 {HINT_DHCP}",
+                "presets.flannelVxlan: lifeline flannelVxlan is cut off on Linux nodes: no rule "
+                "allows egress from 172.19.1.0/24 to 172.19.1.0/24 on port 8472 "
+                f"{HINT_VXLAN}",
+                "presets.flannelVxlan: lifeline flannelVxlan is cut off on Windows nodes: no rule "
+                "allows egress from 172.19.1.0/24 to 172.19.1.0/24 on port 4789 "
+                f"{HINT_VXLAN}",
             ],
         ),
         Case(
             {"presets": {"dns": False, "dhcp": None, "flannelVxlan": False},
-             "dangerouslyCutOff": ["flannelVxlan", "dns"]},
+             "dangerouslyCutOff": ["flannelVxlan", "dns"], "windows": {"enabled": False}},
             [
-                "presets.dhcp: lifeline dhcp is cut off: no rule allows egress from 0.0.0.0/0 to "
-                f"0.0.0.0/0 on port 67 {HINT_DHCP}"
+                "presets.dhcp: lifeline dhcp is cut off on Linux nodes: no rule allows egress from "
+                f"0.0.0.0/0 to 0.0.0.0/0 on port 67 {HINT_DHCP}"
             ],
         ),
         # Two halves are not a cover: a box must lie in one rule.
@@ -213,15 +217,37 @@ CASES: dict[str, list[Case]] = {
             {
                 "presets": {"flannelVxlan": False},
                 "rules": [
-                    rule("out", direction="egress", ports=["8000-9000"], to=["172.16.0.0/12"]),
-                    rule("in-a", ports=[8472], from_=["172.19.1.0/25"]),
-                    rule("in-b", ports=[8472], from_=["172.19.1.128/25"]),
+                    rule("out", direction="egress", ports=["4000-9000"], to=["172.16.0.0/12"]),
+                    rule("in-a", ports=[4789, 8472], from_=["172.19.1.0/25"]),
+                    rule("in-b", ports=[4789, 8472], from_=["172.19.1.128/25"]),
                 ],
             },
             [
-                "presets.flannelVxlan: lifeline flannelVxlan is cut off: no rule allows ingress "
-                f"from 172.19.1.0/24 to 172.19.1.0/24 on port 8472 {HINT_VXLAN}"
+                "presets.flannelVxlan: lifeline flannelVxlan is cut off on Linux nodes: no rule "
+                "allows ingress from 172.19.1.0/24 to 172.19.1.0/24 on port 8472 "
+                f"{HINT_VXLAN}",
+                "presets.flannelVxlan: lifeline flannelVxlan is cut off on Windows nodes: no rule "
+                "allows ingress from 172.19.1.0/24 to 172.19.1.0/24 on port 4789 "
+                f"{HINT_VXLAN}",
             ],
+        ),
+        # Each system's port is needed on its own nodes alone.
+        *(
+            Case(
+                {
+                    "presets": {"flannelVxlan": False},
+                    "rules": [
+                        rule("out", direction="egress", ports=[given]),
+                        rule("in", ports=[given]),
+                    ],
+                },
+                [
+                    f"presets.flannelVxlan: lifeline flannelVxlan is cut off on {nodes} nodes: no "
+                    "rule allows egress from 172.19.1.0/24 to 172.19.1.0/24 on port "
+                    f"{missing} {HINT_VXLAN}"
+                ],
+            )
+            for given, nodes, missing in ((4789, "Linux", 8472), (8472, "Windows", 4789))
         ),
         Case(
             {
@@ -233,8 +259,35 @@ CASES: dict[str, list[Case]] = {
                 ],
             },
             [
-                "presets.dns: lifeline dns is cut off: no rule allows ingress from 172.20.0.0/16 "
-                f"to 0.0.0.0/0 on port 53 {HINT_DNS}"
+                "presets.dns: lifeline dns is cut off on Linux nodes: no rule allows ingress from "
+                f"172.20.0.0/16 to 0.0.0.0/0 on port 53 {HINT_DNS}"
+            ],
+        ),
+        # The same rule may leave different things out, as Windows sees services.
+        Case(
+            {
+                "presets": {"dns": False},
+                "cluster": {"dnsServers": ["192.0.2.53"]},
+                "rules": [
+                    rule("e", direction="egress", ports=[53], to=["192.0.2.53", "172.20.0.0/16"]),
+                    rule("i", ports=[53]),
+                ],
+            },
+            [
+                "presets.dns: lifeline dns is cut off on Linux nodes: no rule allows forward from "
+                f"172.20.0.0/16 to 192.0.2.53 on port 53 {HINT_DNS}",
+                "presets.dns: lifeline dns is cut off on Windows nodes: no rule allows egress from "
+                f"0.0.0.0/0 to 172.21.0.0/16 on port 53 {HINT_DNS}",
+            ],
+        ),
+        Case(
+            {"presets": NO_PRESETS, "linux": {"enabled": False}, "dangerouslyCutOff": ["dns"]},
+            [
+                "presets.dhcp: lifeline dhcp is cut off on Windows nodes: no rule allows egress "
+                f"from 0.0.0.0/0 to 0.0.0.0/0 on port 67 {HINT_DHCP}",
+                "presets.flannelVxlan: lifeline flannelVxlan is cut off on Windows nodes: no rule "
+                "allows egress from 172.19.1.0/24 to 172.19.1.0/24 on port 4789 "
+                f"{HINT_VXLAN}",
             ],
         ),
     ],
@@ -341,8 +394,42 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "without Linux nodes nothing of Linux is checked": {
         "linux": {"enabled": False, "untrackedReplyAddresses": ["::ffff:1:1"]},
+        "presets": {"flannelVxlan": False},
+        "rules": [
+            rule(to=["172.21.0.10"]),
+            rule("out", direction="egress", ports=[4789], os=["windows"]),
+            rule("in", ports=[4789], os=["windows"]),
+        ],
+    },
+    "without Windows nodes nothing of Windows is checked": {
+        "windows": {"enabled": False},
+        "presets": {"flannelVxlan": False},
+        "rules": [
+            rule("out", direction="egress", ports=[8472], os=["linux"]),
+            rule("in", ports=[8472], os=["linux"]),
+        ],
+    },
+    "each system's own port of Flannel is enough": {
+        "presets": {"flannelVxlan": False},
+        "rules": [
+            rule(f"{direction}-{port}", direction=direction, ports=[port], os=[os])
+            for direction in ("ingress", "egress")
+            for port, os in ((8472, "linux"), (4789, "windows"))
+        ],
+    },
+    "without any nodes no lifeline is": {
+        "linux": {"enabled": False},
+        "windows": {"enabled": False},
         "presets": NO_PRESETS,
-        "rules": [rule(to=["172.21.0.10"])],
+    },
+    "rules for Windows cover what is cut off there": {
+        "presets": {"dns": False},
+        "linux": {"enabled": False},
+        "cluster": {"dnsServers": ["192.0.2.53"]},
+        "rules": [
+            rule("e", direction="egress", ports=[53], to=["192.0.2.53", "172.16.0.0/12"]),
+            rule("i", ports=[53], os=["windows"]),
+        ],
     },
 }
 
@@ -353,8 +440,9 @@ def test_both_take(helm: Helm, values: dict[str, Any]) -> None:
     assert policy.check(merged(values)) == []
 
 
-def test_a_wrong_policy_is_refused_where_linux_nodes_are_not_governed(helm: Helm) -> None:
-    values = {"linux": {"enabled": False}, "rules": [rule(ports=["2-1"])]}
+def test_a_wrong_policy_is_refused_where_nothing_is_governed(helm: Helm) -> None:
+    off = {os: {"enabled": False} for os in SYSTEMS}
+    values = {**off, "rules": [rule(ports=["2-1"])]}
     with pytest.raises(Refused) as refused:
         helm.template(values)
     assert refusals(refused.value) == [str(p) for p in policy.check(merged(values))] != []

@@ -8,7 +8,6 @@ run of Helm.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from udp_security import policy
 
 from . import strategies
-from .support import CHART, Helm, merged
+from .support import Helm, merged, printing_chart
 
 TEMPLATE = """\
 refusals:
@@ -35,14 +34,7 @@ refusals:
 @pytest.fixture(scope="session")
 def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chart that prints what it would refuse its `policies` for."""
-    folder = tmp_path_factory.mktemp("checker")
-    shutil.copytree(CHART / "files", folder / "files")
-    shutil.copy(CHART / "Chart.yaml", folder)
-    (folder / "templates").mkdir()
-    for template in (CHART / "templates").glob("_*.tpl"):
-        shutil.copy(template, folder / "templates")
-    (folder / "templates" / "errors.yaml").write_text(TEMPLATE, encoding="utf-8")
-    return folder
+    return printing_chart(tmp_path_factory.mktemp("checker"), TEMPLATE)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -13,15 +13,39 @@ import yaml
 
 import values_table
 
-from .support import CHART, Helm, Refused, rule
+from .support import CHART, SYSTEMS, Helm, Refused, rule
 
 TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
 DEFAULTS: dict[str, Any] = yaml.load(TEXT, yaml.CSafeLoader)
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 # Kubernetes' own objects, which are passed on as they are.
-OPAQUE = {"linux.resources", "linux.affinity"}
+OPAQUE = {f"{os}.{key}" for os in SYSTEMS for key in ("resources", "affinity")}
+# For each key of an agent's, another value.
+AGENT: dict[str, Any] = {
+    "enabled": False,
+    "onStop": "keep",
+    "pollSeconds": 5,
+    "image.repository": "x/y",
+    "image.tag": "x",
+    "image.pullPolicy": "Always",
+    "resources": {"limits": {"memory": "1Gi"}},
+    "nodeSelector": {"a": "b"},
+    "tolerations": [],
+    "affinity": {"podAffinity": {"a": "b"}},
+    "priorityClassName": "x",
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"a": "b"},
+}
 
-# For each key another value, and what else must be set for it to matter.
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """The values that have `value` at a dotted path."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+# For each key another value, and what else must be set for it to be taken.
 OTHER: dict[str, Any] = {
     "nameOverride": {"nameOverride": "x"},
     "mode": {"mode": "audit"},
@@ -36,27 +60,18 @@ OTHER: dict[str, Any] = {
         for key, on in DEFAULTS["presets"].items()
     },
     "cluster.podCIDRs": {"cluster": {"podCIDRs": ["10.0.0.0/8"]}},
-    # Services only matter to the scope, and to what is refused.
     "cluster.serviceCIDRs": {"cluster": {"serviceCIDRs": ["10.0.0.0/8"]}},
     "cluster.nodeCIDRs": {"cluster": {"nodeCIDRs": ["10.0.0.0/8"]}},
     "cluster.dnsServers": {"cluster": {"dnsServers": ["10.0.0.0/8"]}},
-    "linux.enabled": {"linux": {"enabled": False}},
     "linux.scope": {"linux": {"scope": "cluster"}},
-    "linux.onStop": {"linux": {"onStop": "keep"}},
-    "linux.pollSeconds": {"linux": {"pollSeconds": 5}},
     "linux.untrackedReplyAddresses": {"linux": {"untrackedReplyAddresses": ["10.0.0.1"]}},
-    "linux.image.repository": {"linux": {"image": {"repository": "x/y"}}},
-    "linux.image.tag": {"linux": {"image": {"tag": "x"}}},
-    "linux.image.pullPolicy": {"linux": {"image": {"pullPolicy": "Always"}}},
-    "linux.resources": {"linux": {"resources": {"limits": {"memory": "1Gi"}}}},
-    "linux.nodeSelector": {"linux": {"nodeSelector": {"a": "b"}}},
-    "linux.tolerations": {"linux": {"tolerations": []}},
-    "linux.affinity": {"linux": {"affinity": {"podAffinity": {"a": "b"}}}},
-    "linux.priorityClassName": {"linux": {"priorityClassName": "x"}},
-    "linux.podAnnotations": {"linux": {"podAnnotations": {"a": "b"}}},
-    "linux.podLabels": {"linux": {"podLabels": {"a": "b"}}},
+    "windows.scope": {"windows": {"scope": "host"}},
+    **{
+        f"{os}.{key}": nested(f"{os}.{key}", value)
+        for os in SYSTEMS
+        for key, value in AGENT.items()
+    },
 }
-BASE: dict[str, Any] = {"cluster.serviceCIDRs": {"linux": {"scope": "cluster"}}}
 # Changes only what is refused; the tests of semantics have it.
 REFUSING = {"dangerouslyCutOff"}
 
@@ -73,8 +88,9 @@ def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 def schema_leaves(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """The same of the schema, without the place that Helm gives a parent chart."""
-    for key, inner in schema["properties"].items():
+    for key, named in schema["properties"].items():
         path = f"{prefix}{key}"
+        inner = SCHEMA["definitions"].get(named.get("$ref", "").rpartition("/")[2], named)
         if inner.get("properties") and path not in OPAQUE:
             yield from schema_leaves(inner, f"{path}.")
         elif path != "global":
@@ -96,8 +112,7 @@ def test_every_key_is_tried() -> None:
 
 @pytest.mark.parametrize("key", OTHER)
 def test_every_key_does_something(helm: Helm, key: str) -> None:
-    base = BASE.get(key, {})
-    assert helm.template({**base, **OTHER[key]}) != helm.template(base)
+    assert helm.template(OTHER[key]) != helm.template()
 
 
 def test_the_cluster_may_be_cut_off_only_by_name(helm: Helm) -> None:

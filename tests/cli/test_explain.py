@@ -202,6 +202,94 @@ def test_a_disabled_agent_denies_nothing(run: Run) -> None:
     assert found["notes"][0].startswith("linux.enabled is false")
 
 
+WINDOWS_EGRESS = ("egress", "172.19.1.1")
+
+
+@pytest.mark.parametrize(
+    ("flow", "notes"),
+    [
+        ((*WINDOWS_EGRESS, "172.21.0.10", 53), []),
+        ((*WINDOWS_EGRESS, "172.20.0.5", 53), ["172.20.0.5 is a pod's address: where the host as"]),
+        (
+            (*WINDOWS_EGRESS, "172.19.1.1", 9),
+            ["traffic between a node's own addresses is loopback"],
+        ),
+        (("ingress", "127.0.0.1", "127.0.0.1", 9), ["loopback traffic always passes"]),
+        (("ingress", "172.20.0.5", "172.19.1.1", 30053), []),
+    ],
+)
+def test_notes_for_windows(run: Run, flow: tuple[str, str, str, int], notes: list[str]) -> None:
+    direction, source, destination, port = flow
+    where: dict[str, Any] = {
+        "direction": direction,
+        "from_": source,
+        "to": destination,
+        "port": port,
+    }
+    found = explain(run, "--os", "windows", **where)
+    assert found["flow"]["os"] == "windows"
+    assert len(found["notes"]) == len(notes)
+    for said, expected in zip(found["notes"], notes, strict=True):
+        assert said.startswith(expected)
+    (off, *_) = explain(run, "--os", "windows", "--set", "windows.enabled=false", **where)["notes"]
+    assert off == ("windows.enabled is false: no agent runs on Windows nodes, so nothing is denied")
+
+
+def test_windows_has_rules_and_a_scope_of_its_own(run: Run) -> None:
+    service: dict[str, Any] = {
+        "direction": "egress",
+        "from_": "172.19.1.1",
+        "to": "172.21.0.10",
+        "port": 53,
+    }
+    found = explain(run, "--os", "windows", **service)
+    assert found["rules"] == ["preset:dns:egress", "preset:dns:egress-services"]
+    narrow = ["--set", "cluster.dnsServers={192.0.2.53}"]
+    found = explain(run, "--os", "windows", *narrow, **service)
+    assert found["rules"] == ["preset:dns:egress-services"]
+    assert explain(run, *narrow, **service)["verdict"] == "deny"
+    outside: dict[str, Any] = {
+        "direction": "egress",
+        "from_": "172.19.1.1",
+        "to": "8.8.8.8",
+        "port": 9,
+    }
+    assert explain(run, "--os", "windows", **outside)["judged"] is False
+    found = explain(run, "--os", "windows", "--set", "windows.scope=host", **outside)
+    assert (found["judged"], found["verdict"]) == (True, "deny")
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict"),
+    [
+        ("denyAction=drop", "DENY: no rule allows it (drop)"),
+        ("denyAction=reject", "DENY: no rule allows it (drop, as Windows cannot reject)"),
+        (
+            "mode=audit",
+            "DENY: no rule allows it; it would be denied, but passes, uncounted on Windows "
+            "(mode audit)",
+        ),
+    ],
+)
+def test_what_denying_is_on_windows(run: Run, settings: str, verdict: str) -> None:
+    flow = ["--direction", "ingress", "--from", "172.20.0.5", "--to", "172.19.1.1", "--port", "9"]
+    result = run("explain", "--os", "windows", *flow, "--set", settings)
+    assert result.stdout.splitlines()[:2] == [
+        "ingress 172.20.0.5 -> 172.19.1.1 UDP port 9, windows",
+        verdict,
+    ]
+
+
+def test_nothing_is_forwarded_by_a_windows_host(run: Run) -> None:
+    flow = ["--direction", "forward", "--from", "172.20.1.5", "--to", "172.20.0.5", "--port", "9"]
+    result = run("explain", "--os", "windows", *flow)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        "--direction forward never happens on a Windows host, whose pods no policy governs "
+        "(use ingress or egress for the host's own traffic, or --os linux)"
+    ) in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

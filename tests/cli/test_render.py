@@ -42,10 +42,33 @@ def test_the_ruleset_alone(run: Run) -> None:
     (config,) = (
         document
         for document in yaml.safe_load_all(run("render").stdout)
-        if document and document["kind"] == "ConfigMap"
+        if document and document["metadata"]["name"] == "udp-security-linux" and "data" in document
     )
     assert ruleset == config["data"]["policy.nft"]
     assert "table inet udp_security" in ruleset
+
+
+FORWARD = """\
+rules:
+- {name: a, direction: forward, ports: [1]}
+- {name: b, direction: forward, ports: [1], os: [linux, windows]}
+- {name: c, direction: forward, ports: [1], os: [linux]}
+- {name: d, direction: ingress, ports: [1]}
+"""
+
+
+@pytest.mark.usefixtures("helm")
+def test_forward_rules_are_not_for_windows(run: Run) -> None:
+    result = run("render", "-f", "-", stdin=FORWARD)
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "Note: 2 rule(s) of direction forward do not apply to Windows hosts: a, b "
+        "(os: [linux] says so)\n"
+    )
+    assert "Note" not in result.stdout
+    for quiet in (["--set", "windows.enabled=false"], ["--ruleset", "linux"]):
+        result = run("render", "-f", "-", *quiet, stdin=FORWARD)
+        assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.usefixtures("helm")

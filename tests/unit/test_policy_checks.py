@@ -7,6 +7,7 @@ Their words, and that the templates use the same, are in tests/chart.
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 
 from udp_security.chart import chart_dir
 from udp_security.policy import Problem, check, data
+from udp_security.policy.model import SYSTEMS
 
 ALL_PORTS = {"ports": ["1-65535"]}
 
@@ -36,10 +38,27 @@ def cut(values: dict[str, Any]) -> list[str]:
     return [str(path[1]) for path in paths(values) if path[0] == "presets"]
 
 
+def where(values: dict[str, Any]) -> list[str]:
+    """On which nodes lifelines are cut."""
+    return [
+        re.split(" cut off on | nodes: ", problem.message)[1]
+        for problem in check(values)
+        if problem.path[0] == "presets"
+    ]
+
+
 def rule(**keys: Any) -> dict[str, Any]:
     """A rule; `from_` stands for `from`."""
     given = {key.rstrip("_"): value for key, value in keys.items()}
     return {"name": "a", "direction": "ingress", "ports": [1], **given}
+
+
+def vxlan(port: int, *os: str) -> list[dict[str, Any]]:
+    """Rules that let an overlay of this port through on the nodes of `os`."""
+    return [
+        rule(name=f"{direction}-{port}", direction=direction, ports=[port], os=list(os))
+        for direction in ("ingress", "egress")
+    ]
 
 
 def test_a_problem_shows_its_place_as_helm_users_write_it() -> None:
@@ -119,9 +138,20 @@ def test_service_destinations(
 
 def test_what_concerns_linux_is_not_checked_without_it(values: dict[str, Any]) -> None:
     values["linux"]["enabled"] = False
-    values["presets"] = {}
-    values["rules"] = [rule(to=["172.21.0.10"]), rule(name="b", ports=["2-1"])]
+    values["presets"]["flannelVxlan"] = False
+    values["rules"] = [
+        rule(to=["172.21.0.10"]),
+        rule(name="b", ports=["2-1"]),
+        *vxlan(4789, "windows"),
+    ]
     assert paths(values) == [("rules", 1, "ports", 0)]
+
+
+def test_what_concerns_windows_is_not_checked_without_it(values: dict[str, Any]) -> None:
+    values["windows"]["enabled"] = False
+    values["presets"]["flannelVxlan"] = False
+    values["rules"] = [*vxlan(8472, "linux"), rule(ports=["2-1"])]
+    assert paths(values) == [("rules", 2, "ports", 0)]
 
 
 def test_overlaps_are_bounded(values: dict[str, Any]) -> None:
@@ -142,8 +172,9 @@ def test_overlaps_are_bounded(values: dict[str, Any]) -> None:
 
 def test_each_preset_covers_its_lifeline(values: dict[str, Any]) -> None:
     assert cut(values) == []
-    for name in ("dns", "dhcp", "flannelVxlan"):
-        assert cut({**values, "presets": {**values["presets"], name: False}}) == [name]
+    # Flannel's port differs, so each system's nodes lack another.
+    for name, times in (("dns", 1), ("dhcp", 1), ("flannelVxlan", 2)):
+        assert cut({**values, "presets": {**values["presets"], name: False}}) == [name] * times
 
 
 def test_presets_cover_the_lifelines_of_any_cluster(values: dict[str, Any]) -> None:
@@ -158,9 +189,11 @@ def test_presets_cover_the_lifelines_of_any_cluster(values: dict[str, Any]) -> N
 
 def test_a_lifeline_that_is_named_may_be_cut(values: dict[str, Any]) -> None:
     values["presets"] = {}
-    assert cut(values) == ["dns", "dhcp", "flannelVxlan"]
+    assert cut(values) == ["dns", "dhcp", "flannelVxlan", "flannelVxlan"]
     values["dangerouslyCutOff"] = ["dhcp", "dns"]
-    assert cut(values) == ["flannelVxlan"]
+    assert cut(values) == ["flannelVxlan", "flannelVxlan"]
+    values["dangerouslyCutOff"].append("flannelVxlan")
+    assert cut(values) == []
 
 
 def cover(**keys: Any) -> list[dict[str, Any]]:
@@ -177,14 +210,17 @@ def cover(**keys: Any) -> list[dict[str, Any]]:
         ({}, []),
         ({"from_": ["0.0.0.0/0", "::/0"], "to": ["0.0.0.0/0", "::/0"]}, []),
         ({"os": ["windows"]}, ["dns", "dhcp", "flannelVxlan"]),
+        ({"os": ["linux"]}, ["dns", "dhcp", "flannelVxlan"]),
         ({"from_": ["0.0.0.0/0"]}, ["dns", "dhcp"]),
         ({"from_": ["172.16.0.0/12"]}, ["dns", "dhcp"]),
         # Two halves are not a whole: a box must lie in one network.
         ({"from_": ["0.0.0.0/1", "128.0.0.0/1", "::/0"]}, ["dns", "dhcp"]),
         ({"ports": ["54-65535"]}, ["dns"]),
-        ({"ports": [53, 67, 68, "546-547"]}, ["flannelVxlan"]),
+        ({"ports": [53, 67, 68, "546-547"]}, ["flannelVxlan", "flannelVxlan"]),
+        ({"ports": [53, 67, 68, "546-547", 4789, 8472]}, []),
         ({"ports": ["1-545", "547-65535"]}, ["dhcp"]),
         ({"ports": ["1-8471", "8473-65535"]}, ["flannelVxlan"]),
+        ({"ports": ["1-4788", "4790-65535"]}, ["flannelVxlan"]),
     ],
 )
 def test_own_rules_cover_lifelines(
@@ -195,17 +231,42 @@ def test_own_rules_cover_lifelines(
     assert cut(values) == expected
 
 
-@pytest.mark.parametrize("missing", range(13))
-def test_every_box_is_needed(values: dict[str, Any], missing: int) -> None:
-    """A rule for each box of all lifelines covers them; without any one of these, one is cut."""
-    boxes = [(name, box) for name, of_name in data.lifelines().items() for box in of_name]
-    assert len(boxes) == 13
+@pytest.mark.parametrize(
+    ("rules", "cut_off"),
+    [
+        ([], ["Linux", "Windows"]),
+        (vxlan(8472, *SYSTEMS), ["Windows"]),
+        (vxlan(4789, *SYSTEMS), ["Linux"]),
+        (vxlan(8472, "linux") + vxlan(4789, "windows"), []),
+        (vxlan(4789, "linux") + vxlan(8472, "windows"), ["Linux", "Windows"]),
+    ],
+)
+def test_each_system_needs_its_own_port_of_flannel(
+    values: dict[str, Any], rules: list[dict[str, Any]], cut_off: list[str]
+) -> None:
+    values["presets"]["flannelVxlan"] = False
+    values["rules"] = rules
+    assert where(values) == cut_off
+
+
+BOXES = [(name, box) for name, of_name in data.lifelines().items() for box in of_name]
+
+
+@pytest.mark.parametrize("missing", range(len(BOXES)))
+@pytest.mark.parametrize("os", SYSTEMS)
+def test_every_box_is_needed(values: dict[str, Any], os: str, missing: int) -> None:
+    """A rule for each box of all lifelines covers them; without any one of these, one is cut where
+    the box matters.
+    """
+    for system in SYSTEMS:
+        values[system]["enabled"] = system == os
     values["presets"] = {}
     values["rules"] = [
         rule(
             name=f"r{index}",
             direction=box["direction"],
             ports=[box["port"]],
+            **({"os": box["os"]} if "os" in box else {}),
             **{
                 end: [
                     cidr
@@ -216,10 +277,10 @@ def test_every_box_is_needed(values: dict[str, Any], missing: int) -> None:
                 if end in box
             },
         )
-        for index, (_, box) in enumerate(boxes)
+        for index, (_, box) in enumerate(BOXES)
     ]
     assert cut(values) == []
-    # Anywhere includes the pods: those two boxes are needed where dnsServers is narrower.
+    # Anywhere includes the cluster: those boxes are needed where dnsServers is narrower.
     values["cluster"]["dnsServers"] = ["192.0.2.53"]
     values["rules"] = [
         {**given, "to": ["192.0.2.53"]} if given.get("to") == ["0.0.0.0/0", "::/0"] else given
@@ -227,11 +288,39 @@ def test_every_box_is_needed(values: dict[str, Any], missing: int) -> None:
     ]
     assert cut(values) == []
     del values["rules"][missing]
-    assert cut(values) == [boxes[missing][0]]
+    name, box = BOXES[missing]
+    assert cut(values) == ([name] if os in box.get("os", SYSTEMS) else [])
+
+
+@pytest.mark.parametrize(
+    ("governed", "cut_off"),
+    [
+        (["linux", "windows"], ["Linux and Windows", "Linux and Windows", "Linux", "Windows"]),
+        (["linux"], ["Linux"] * 3),
+        (["windows"], ["Windows"] * 3),
+        ([], []),
+    ],
+)
+def test_which_nodes_are_cut_off(
+    values: dict[str, Any], governed: list[str], cut_off: list[str]
+) -> None:
+    values["presets"] = {}
+    for system in SYSTEMS:
+        values[system]["enabled"] = system in governed
+    assert where(values) == cut_off
+
+
+def test_systems_that_lack_different_things_are_told_so(values: dict[str, Any]) -> None:
+    values["presets"]["dhcp"] = False
+    values["rules"] = [rule(direction="egress", ports=[67], os=["windows"])]
+    linux, windows = (problem.message for problem in check(values))
+    assert "cut off on Linux nodes: no rule allows egress from 0.0.0.0/0 to 0.0.0.0/0 on" in linux
+    assert "cut off on Windows nodes: no rule allows ingress from 0.0.0.0/0 to 0.0.0.0/0" in windows
 
 
 def test_addresses_of_boxes_are_canonical_in_messages(values: dict[str, Any]) -> None:
     values["presets"]["flannelVxlan"] = False
     values["cluster"]["nodeCIDRs"] = ["FD00:0:0::/64"]
-    (problem,) = check(values)
-    assert f"from {ip_network('fd00::/64')} to fd00::/64 on port 8472" in problem.message
+    linux, windows = (problem.message for problem in check(values))
+    assert f"from {ip_network('fd00::/64')} to fd00::/64 on port 8472" in linux
+    assert f"from {ip_network('fd00::/64')} to fd00::/64 on port 4789" in windows

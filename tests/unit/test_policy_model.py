@@ -16,6 +16,7 @@ from udp_security.chart import chart_dir
 from udp_security.policy import Policy, Rule
 from udp_security.policy.model import (
     ALL_SYSTEMS,
+    OperatingSystem,
     address_text,
     all_rules,
     canonical,
@@ -32,24 +33,45 @@ def values() -> dict[str, Any]:
     return loaded
 
 
+LINUX: frozenset[OperatingSystem] = frozenset({"linux"})
+WINDOWS: frozenset[OperatingSystem] = frozenset({"windows"})
+
+
 def names(values: dict[str, Any]) -> list[str]:
     """The names of all rules."""
     return [rule.name for rule in all_rules(values)]
 
 
 DEFAULT = [
-    "preset:dns:egress", "preset:dns:ingress", "preset:dns:forward",
+    "preset:dns:egress", "preset:dns:egress-services", "preset:dns:ingress", "preset:dns:forward",
     "preset:dhcp:egress-v4", "preset:dhcp:ingress-v4", "preset:dhcp:egress-v6",
     "preset:dhcp:ingress-v6", "preset:ntp:egress",
     "preset:flannelVxlan:egress", "preset:flannelVxlan:ingress",
+    "preset:flannelVxlan:egress-windows", "preset:flannelVxlan:ingress-windows",
 ]  # fmt: skip
 
 
 def test_default_policy(values: dict[str, Any]) -> None:
     policy = Policy.from_values(values)
     assert (policy.mode, policy.deny_action, policy.scope) == ("enforce", "drop", "host")
-    assert [rule.name for rule in policy.rules] == DEFAULT
+    windows_alone = {
+        "preset:dns:egress-services",
+        "preset:flannelVxlan:egress-windows",
+        "preset:flannelVxlan:ingress-windows",
+    }
+    assert [rule.name for rule in policy.rules] == [n for n in DEFAULT if n not in windows_alone]
     assert policy.cluster.networks == networks(["172.20.0.0/16", "172.21.0.0/16", "172.19.1.0/24"])
+
+
+def test_default_policy_of_windows(values: dict[str, Any]) -> None:
+    policy = Policy.from_values(values, os="windows")
+    assert policy.scope == "cluster"
+    linux_alone = {
+        "preset:dns:forward",
+        "preset:flannelVxlan:egress",
+        "preset:flannelVxlan:ingress",
+    }
+    assert [rule.name for rule in policy.rules] == [n for n in DEFAULT if n not in linux_alone]
 
 
 @pytest.mark.parametrize(
@@ -79,21 +101,27 @@ def test_preset_dns_is_about_the_cluster(values: dict[str, Any]) -> None:
         "nodeCIDRs": ["10.3.0.0/16"],
         "dnsServers": ["10.4.0.1"],
     }
-    pods, nodes, servers = networks(["10.1.0.0/16", "10.3.0.0/16", "10.4.0.1"])
+    pods, services, nodes, servers = networks(
+        ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.4.0.1"]
+    )
     at_53 = ((53, 53),)
     assert list(all_rules(values)) == [
         Rule("preset:dns:egress", "egress", at_53, None, (servers, pods, nodes)),
+        Rule("preset:dns:egress-services", "egress", at_53, None, (services,), WINDOWS),
         Rule("preset:dns:ingress", "ingress", at_53, (pods, nodes), None),
-        Rule("preset:dns:forward", "forward", at_53, (pods, nodes), (servers, pods, nodes)),
+        Rule("preset:dns:forward", "forward", at_53, (pods, nodes), (servers, pods, nodes), LINUX),
     ]
 
 
 def test_preset_flannel_vxlan_is_among_nodes(values: dict[str, Any]) -> None:
     values["presets"] = {"flannelVxlan": True}
     nodes = networks(["172.19.1.0/24"])
+    linux, windows = ((8472, 8472),), ((4789, 4789),)
     assert list(all_rules(values)) == [
-        Rule("preset:flannelVxlan:egress", "egress", ((8472, 8472),), None, nodes),
-        Rule("preset:flannelVxlan:ingress", "ingress", ((8472, 8472),), nodes, None),
+        Rule("preset:flannelVxlan:egress", "egress", linux, None, nodes, LINUX),
+        Rule("preset:flannelVxlan:ingress", "ingress", linux, nodes, None, LINUX),
+        Rule("preset:flannelVxlan:egress-windows", "egress", windows, None, nodes, WINDOWS),
+        Rule("preset:flannelVxlan:ingress-windows", "ingress", windows, nodes, None, WINDOWS),
     ]
 
 
@@ -121,7 +149,6 @@ def test_the_users_rules_come_last_with_their_places(values: dict[str, Any]) -> 
 
 def test_a_policy_keeps_its_systems_rules(values: dict[str, Any]) -> None:
     values["presets"] = {}
-    values["windows"] = {"scope": "cluster"}
     values["rules"] = [
         {"name": name, "direction": "ingress", "ports": [1], **os}
         for name, os in (("all", {}), ("lin", {"os": ["linux"]}), ("win", {"os": ["windows"]}))

@@ -18,6 +18,7 @@ from udp_security.values.problem import Path, dotted
 GIVEN: dict[str, Any] = {
     "presets": {"dns": False, "ntp": True},
     "dangerouslyCutOff": ["dns"],
+    "windows": {"enabled": True},
     "linux": {"enabled": True, "untrackedReplyAddresses": ["fd00::1", "10.0.0.1"]},
     "cluster": {"serviceCIDRs": ["10.96.0.0/12", "fd00:96::/112"], "dnsServers": ["10.0.0.1/8"]},
     "rules": [

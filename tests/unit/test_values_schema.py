@@ -89,6 +89,8 @@ def test_other_values() -> None:
     values["presets"]["dnss"] = True
     values["presets"]["ntp"] = "yes"
     values["linux"]["pollSeconds"] = 0
+    values["windows"]["pollSeconds"] = 61
+    values["windows"]["scope"] = "hosts"
     values["linux"]["nodeSelector"] = {"a/b": 1}
     values["linux"]["image"]["tag"] = "a b"
     values["imagePullSecrets"] = [{"name": ""}]
@@ -99,6 +101,8 @@ def test_other_values() -> None:
         "linux.pollSeconds: 0 is not allowed (write a number from 1 to 3600)",
         'presets.dnss: unknown key (did you mean "dns"?)',
         'presets.ntp: "yes" is text, not true or false (write it without quotes)',
+        "windows.pollSeconds: 61 is not allowed (write a number from 5 to 60)",
+        'windows.scope: "hosts" is not host or cluster (did you mean "host"?)',
     ]
 
 
@@ -138,8 +142,7 @@ def test_ports_that_come_from_set_have_no_quotes() -> None:
 
 
 def _pattern(name: str) -> str:
-    image = SCHEMA["properties"]["linux"]["properties"]["image"]["properties"]
-    return str(image[name]["pattern"])
+    return str(SCHEMA["definitions"]["image"]["properties"][name]["pattern"])
 
 
 def test_missing_keys_are_told_each_once() -> None:
@@ -156,6 +159,16 @@ def test_a_null_that_took_a_needed_default_away() -> None:
     del values["mode"]
     assert told(values, removed=("mode",)) == [
         "mode: null removes the default of a value that is needed (write enforce or audit)"
+    ]
+
+
+@pytest.mark.parametrize("os", ["linux", "windows"])
+def test_what_is_wanted_is_also_told_of_shared_parts_of_the_schema(os: str) -> None:
+    values = defaults()
+    del values[os]["scope"], values[os]["image"]
+    assert told(values) == [
+        f'{os}: "scope" is missing (add scope: host or cluster)',
+        f'{os}: "image" is missing (add image: a map)',
     ]
 
 

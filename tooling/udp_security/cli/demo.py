@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,17 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from udp_security.helm import HelmMissingError, HelmRefusedError
+from udp_security.windows.pwsh import PwshFailedError
 
 if TYPE_CHECKING:
     from udp_security.demo.story import Event, Row, Story
+    from udp_security.demo.windows import WindowsRow, WindowsStory
 
 from udp_security.cli.errors import debug_option
 from udp_security.cli.inputs import console
 
 _EPILOG = """\b
 It needs nft, iptables, iproute2, busybox, dnsmasq and Helm, and either root or
-a kernel that lets users make namespaces. Nothing outside its own namespaces is
-touched, and nothing stays behind.
+a kernel that lets users make namespaces. The part about Windows needs
+PowerShell (pwsh), and is left out without it. Nothing outside its own
+namespaces is touched, and nothing stays behind.
 
 \b
 Example:
@@ -41,7 +45,8 @@ def demo() -> None:
 
     A node with Flannel's and kube-proxy's rules, pods, a second node, DNS servers and a stranger
     are built; the chart is rendered and its agent guards the node; real packets tell what passes
-    and what is denied, beside what the published reference's rules do in the same lab.
+    and what is denied, beside what the published reference's rules do in the same lab. Then the
+    agent for Windows compiles the same policy, and a model of Windows Firewall judges flows by it.
     """
     # Imported here since only this command needs the lab.
     from udp_security.demo.story import tell  # noqa: PLC0415
@@ -50,17 +55,50 @@ def demo() -> None:
     began = time.monotonic()
     try:
         story = tell(lambda step: console().print(f"... {step}", style="dim"))
-    except (LabError, HelmMissingError, HelmRefusedError) as error:
+    except (LabError, HelmMissingError, HelmRefusedError, PwshFailedError) as error:
         raise click.UsageError(str(error)) from error
     _report(story)
+    if story.windows:
+        _report_windows(story.windows)
+    else:
+        console().print(f"\nWINDOWS IS NOT SHOWN: {story.missing}", style="bold yellow")
     console().print(f"\nDone in {time.monotonic() - began:.0f} s.")
     if not story.good:
         sys.exit(1)
 
 
 def _report(story: Story) -> None:
+    _print_rows(story.rows)
+    console().print("! is not what the policy means.\n\nAnd then:")
+    for event in story.events:
+        console().print(_event(event))
+    _print_score(story.rows)
+
+
+def _report_windows(story: WindowsStory) -> None:
+    console().print(
+        f"\nThe same policy on a Windows node (scope cluster), {len(story.rules)} rules of its "
+        "firewall:"
+    )
+    for rule in story.rules:
+        inbound = rule.direction == "Inbound"
+        ports = rule.local_ports if inbound else rule.remote_ports
+        ends = f"{'from' if inbound else 'to'} {_few(rule.remote_addresses)}"
+        line = f"  {rule.action.lower():<5} port {_few(ports)} {ends}"
+        console().print(line, highlight=False, soft_wrap=True)
+    console().print("\nand what a model of Windows Firewall makes of them (no Windows ran here):")
+    _print_rows(story.rows)
+    _print_score(story.rows)
+
+
+def _few(texts: Sequence[str], most: int = 2) -> str:
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+def _print_rows(rows: Sequence[Row | WindowsRow]) -> None:
     table = Table("flow", "policy", "reference", "ours", "why", box=None, padding=(0, 2, 0, 0))
-    for row in story.rows:
+    for row in rows:
         table.add_row(
             row.title,
             "allow" if row.allowed else "deny",
@@ -70,17 +108,15 @@ def _report(story: Story) -> None:
         )
     console().print()
     console().print(table)
-    console().print("! is not what the policy means.\n\nAnd then:")
-    for event in story.events:
-        console().print(_event(event))
-    wrong = sum(row.reference != row.allowed for row in story.rows)
-    ours = sum(row.ours != row.allowed for row in story.rows)
-    console().print(
-        f"\n{len(story.rows)} flows: the reference gets {wrong} wrong, udp-security {ours}."
-    )
 
 
-def _fate(row: Row, passed: bool) -> Text:
+def _print_score(rows: Sequence[Row | WindowsRow]) -> None:
+    wrong = sum(row.reference != row.allowed for row in rows)
+    ours = sum(row.ours != row.allowed for row in rows)
+    console().print(f"\n{len(rows)} flows: the reference gets {wrong} wrong, udp-security {ours}.")
+
+
+def _fate(row: Row | WindowsRow, passed: bool) -> Text:
     text = "passes" if passed else "denied"
     if passed == row.allowed:
         return Text(text, style="green")

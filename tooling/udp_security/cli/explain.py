@@ -22,8 +22,8 @@ from udp_security.cli.inputs import (
 )
 from udp_security.cli.nearest import NearMiss, nearest
 from udp_security.policy import Decision, Flow, Policy, decide
-from udp_security.policy.model import Address, Direction, OperatingSystem
-from udp_security.policy.oracle import is_loopback
+from udp_security.policy.model import SYSTEMS, Address, Direction, OperatingSystem, networks
+from udp_security.policy.oracle import contains, is_loopback
 
 _NODE_PORTS = range(30000, 32768)
 
@@ -33,6 +33,8 @@ Examples:
       --from 10.0.0.7 --to 172.19.1.100 --port 514
   udp-security explain --direction forward --from 172.20.0.5 \\
       --to 172.20.1.9 --port 53 -o json
+  udp-security explain --os windows --direction egress \\
+      --from 172.19.1.1 --to 172.21.0.10 --port 53
 
 \b
 Exit status: 0 explained (allowed or denied), 1 invalid values, 2 wrong usage."""
@@ -93,7 +95,7 @@ def _port(_: click.Context, __: click.Parameter, value: str) -> int:
 @click.option(
     "--os",
     "system",
-    type=click.Choice(["linux"]),
+    type=click.Choice(SYSTEMS),
     default="linux",
     show_default=True,
     help="The node's operating system.",
@@ -114,7 +116,8 @@ def explain(
 
     A flow is named by its first packet: replies need no rule. The port is the flow's destination
     port. On Linux, destination and port are those after the translation of service addresses
-    (DNAT): a pod and its port, not a service and its port.
+    (DNAT): a pod and its port, not a service and its port. On Windows they are those that the
+    host's process used, and only the host's own flows are judged, not those of its pods.
 
     A service reached through a NodePort on another node is judged on both nodes, and the second
     one sees the first one's address as the source.
@@ -123,6 +126,11 @@ def explain(
         raise click.UsageError(
             f"--from {source} and --to {destination} are of different address families "
             "(write two IPv4 or two IPv6 addresses)"
+        )
+    if system == "windows" and direction == "forward":
+        raise click.UsageError(
+            "--direction forward never happens on a Windows host, whose pods no policy governs "
+            "(use ingress or egress for the host's own traffic, or --os linux)"
         )
     report = print_problems_as_json if output == "json" else print_problems_to_stderr
     values = require_valid(files, settings, report).merged
@@ -137,23 +145,28 @@ def explain(
         _print_text(policy, flow, system, decision, misses, notes)
 
 
-def _notes(values: Mapping[str, Any], flow: Flow, system: str) -> list[str]:
+def _notes(values: Mapping[str, Any], flow: Flow, system: OperatingSystem) -> list[str]:
     notes: list[str] = []
-    if system != "linux":
-        return notes
-    if not values["linux"]["enabled"]:
-        notes.append("linux.enabled is false: no agent runs on Linux nodes, so nothing is denied")
+    if not values[system]["enabled"]:
+        notes.append(
+            f"{system}.enabled is false: no agent runs on {system.capitalize()} nodes, so nothing "
+            "is denied"
+        )
     if is_loopback(flow):
         notes.append("loopback traffic always passes")
     elif flow.source == flow.destination and flow.direction != "forward":
-        notes.append("traffic between a node's own addresses goes over lo and is never judged")
-    for cidr in values["cluster"]["serviceCIDRs"]:
-        if flow.destination in ipaddress.ip_network(cidr):
-            notes.append(
-                f"{flow.destination} is a service address ({cidr}), which a Linux node has "
-                "replaced by a pod's before the policy judges the flow (use the pod's address and "
-                "port)"
-            )
+        way = "goes over lo" if system == "linux" else "is loopback traffic"
+        notes.append(f"traffic between a node's own addresses {way} and is never judged")
+    return notes + (_linux_notes if system == "linux" else _windows_notes)(values["cluster"], flow)
+
+
+def _linux_notes(cluster: Mapping[str, Any], flow: Flow) -> list[str]:
+    notes = [
+        f"{flow.destination} is a service address ({cidr}), which a Linux node has replaced by a "
+        "pod's before the policy judges the flow (use the pod's address and port)"
+        for cidr in cluster["serviceCIDRs"]
+        if contains(networks([cidr]), flow.destination)
+    ]
     if flow.port in _NODE_PORTS and flow.direction != "egress":
         notes.append(
             f"if {flow.port} is a NodePort, the policy judges the pod's address and port instead "
@@ -162,10 +175,20 @@ def _notes(values: Mapping[str, Any], flow: Flow, system: str) -> list[str]:
     return notes
 
 
+def _windows_notes(cluster: Mapping[str, Any], flow: Flow) -> list[str]:
+    pods = networks(cluster["podCIDRs"])
+    if flow.direction == "egress" and contains(pods, flow.destination):
+        return [
+            f"{flow.destination} is a pod's address: where the host asks a service instead, the "
+            "policy judges the service's address and port"
+        ]
+    return []
+
+
 def _print_json(
     policy: Policy,
     flow: Flow,
-    system: str,
+    system: OperatingSystem,
     decision: Decision,
     misses: list[NearMiss],
     notes: list[str],
@@ -191,14 +214,14 @@ def _print_json(
 def _print_text(
     policy: Policy,
     flow: Flow,
-    system: str,
+    system: OperatingSystem,
     decision: Decision,
     misses: list[NearMiss],
     notes: list[str],
 ) -> None:
     line = console().print
     line(f"{flow.direction} {flow.source} -> {flow.destination} UDP port {flow.port}, {system}")
-    line(_verdict(policy, flow, decision))
+    line(_verdict(policy, flow, system, decision))
     if decision.rules:
         line("Allowed by:")
         for rule in decision.rules:
@@ -220,7 +243,7 @@ def _aside(description: str) -> str:
     return f"  ({''.join(filter(str.isprintable, text))})" if text else ""
 
 
-def _verdict(policy: Policy, flow: Flow, decision: Decision) -> Text:
+def _verdict(policy: Policy, flow: Flow, system: OperatingSystem, decision: Decision) -> Text:
     if not decision.judged:
         scope = f"outside the policy's scope ({policy.scope})"
         reason = "loopback" if is_loopback(flow) else scope
@@ -228,8 +251,12 @@ def _verdict(policy: Policy, flow: Flow, decision: Decision) -> Text:
     if decision.verdict == "allow":
         return Text.assemble(("ALLOW", "bold green"))
     if policy.mode == "audit":
+        counted = "passes and is counted" if system == "linux" else "passes, uncounted on Windows"
         return Text.assemble(
             ("DENY", "bold yellow"),
-            ": no rule allows it; it would be denied, but passes and is counted (mode audit)",
+            f": no rule allows it; it would be denied, but {counted} (mode audit)",
         )
-    return Text.assemble(("DENY", "bold red"), f": no rule allows it ({policy.deny_action})")
+    action: str = policy.deny_action
+    if system == "windows" and action == "reject":
+        action = "drop, as Windows cannot reject"
+    return Text.assemble(("DENY", "bold red"), f": no rule allows it ({action})")

@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""`udp-security render`: what Helm would install, or the kernel ruleset within it."""
+"""`udp-security render`: what Helm would install, or what a node's firewall gets of it."""
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -11,15 +13,18 @@ import yaml
 from udp_security import helm
 from udp_security.cli.errors import CannotRunError, UserError, debug_option
 from udp_security.cli.inputs import chart, require_valid, values_options
+from udp_security.policy.model import SYSTEMS
 
 _EPILOG = """\b
 Examples:
   udp-security render -f values.yaml
   udp-security render -f values.yaml | kubectl diff -f -
   udp-security render -f values.yaml --ruleset linux | less
+  udp-security render -f values.yaml --ruleset windows | less
 
 \b
-Exit status: 0 rendered, 1 values or chart refused, 2 wrong usage or no Helm."""
+Exit status: 0 rendered, 1 values or chart refused, 2 wrong usage, no Helm, or
+no PowerShell (pwsh), which --ruleset windows needs."""
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
@@ -43,8 +48,8 @@ def _label(_: click.Context, parameter: click.Parameter, value: str) -> str:
 @values_options
 @click.option(
     "--ruleset",
-    type=click.Choice(["linux"]),
-    help="Print only the ruleset that this system's kernel gets.",
+    type=click.Choice(SYSTEMS),
+    help="Print only what this system's firewall gets: nft's ruleset, or PowerShell commands.",
 )
 @click.option(
     "--namespace",
@@ -84,18 +89,54 @@ def render(
         raise UserError(f"Helm cannot render the chart: {error}") from error
     if ruleset is None:
         click.echo(manifest, nl=False)
+        _note_forward(values.merged)
     elif not values.merged[ruleset]["enabled"]:
         raise UserError(
             f"there is no {ruleset} ruleset: {ruleset}.enabled is false "
             f"(add --set {ruleset}.enabled=true)"
         )
+    elif ruleset == "linux":
+        click.echo(_file(manifest, "policy.nft"), nl=False)
     else:
-        click.echo(_linux_ruleset(manifest), nl=False)
+        click.echo(_windows_ruleset(_file(manifest, "policy.json")), nl=False)
+        _note_forward(values.merged)
 
 
-def _linux_ruleset(manifest: str) -> str:
+def _note_forward(values: Mapping[str, Any]) -> None:
+    """Says which rules were meant for Windows nodes too, by default perhaps, and are not there."""
+    names = [
+        rule["name"]
+        for rule in values["rules"]
+        if rule["direction"] == "forward" and "windows" in rule.get("os", SYSTEMS)
+    ]
+    if values["windows"]["enabled"] and names:
+        click.echo(
+            f"Note: {len(names)} rule(s) of direction forward do not apply to Windows hosts: "
+            f"{', '.join(names)} (os: [linux] says so)",
+            err=True,
+        )
+
+
+def _windows_ruleset(policy: str) -> str:
+    # Imported here since only this option needs them.
+    from udp_security.windows import pwsh  # noqa: PLC0415
+    from udp_security.windows.commands import as_commands  # noqa: PLC0415
+    from udp_security.windows.compiler import Compiler  # noqa: PLC0415
+
+    try:
+        with Compiler() as compile_policy:
+            rules = compile_policy(json.loads(policy))
+    except (pwsh.PwshMissingError, pwsh.PwshFailedError) as error:
+        raise CannotRunError(str(error)) from error
+    if not rules:
+        click.echo("Note: a Windows node gets no rules (mode audit, or all is allowed)", err=True)
+    return as_commands(rules)
+
+
+def _file(manifest: str, name: str) -> str:
+    """The text of a file in one of the manifest's ConfigMaps."""
     documents: list[dict[str, Any] | None] = list(yaml.load_all(manifest, Loader=yaml.CSafeLoader))
     for document in documents:
-        if document and document["kind"] == "ConfigMap" and "policy.nft" in document["data"]:
-            return str(document["data"]["policy.nft"])
-    raise CannotRunError("the chart rendered no policy.nft (install the package again)")
+        if document and document["kind"] == "ConfigMap" and name in document["data"]:
+            return str(document["data"][name])
+    raise CannotRunError(f"the chart rendered no {name} (install the package again)")

@@ -44,11 +44,11 @@ def meaning(policy: Policy, probe: Probe) -> tuple[bool, str]:
         decision = decide(policy, flow)
         if decision.verdict == "deny":
             return False, f"no {flow.direction} rule"
-        allowing += [_family(rule.name) for rule in decision.rules]
+        allowing += [family(rule.name) for rule in decision.rules]
     return True, probe.exempt or ", ".join(dict.fromkeys(allowing))
 
 
-def _family(rule: str) -> str:
+def family(rule: str) -> str:
     """A rule's name; for a preset's rule, the preset."""
     return rule.rpartition(":")[0] if rule.startswith("preset:") else rule
 

@@ -15,6 +15,7 @@ import yaml
 
 from udp_security import helm
 from udp_security.chart import chart_dir
+from udp_security.demo import windows
 from udp_security.demo.probes import PROBES, SYSLOG_FROM_OUTSIDE, meaning
 from udp_security.lab import reference
 from udp_security.lab.addresses import PODS
@@ -22,6 +23,7 @@ from udp_security.lab.pod import AgentPod
 from udp_security.lab.topology import Lab
 from udp_security.policy import Policy
 from udp_security.values import validation
+from udp_security.windows.pwsh import PwshMissingError
 
 NODE = "node"
 VALUES = Path(__file__).parent / "values.yaml"
@@ -49,23 +51,27 @@ class Event:
 
 @dataclass(frozen=True)
 class Story:
-    """All that the demo saw."""
+    """All that the demo saw. ``windows`` is None without PowerShell; ``missing`` says so."""
 
     rows: list[Row]
     events: list[Event]
+    windows: windows.WindowsStory | None
+    missing: str = ""
 
     @property
     def good(self) -> bool:
         """Whether our firewall did what the policy means, everywhere."""
-        return all(row.ours == row.allowed for row in self.rows) and all(
-            event.good for event in self.events
+        return (
+            all(row.ours == row.allowed for row in self.rows)
+            and all(event.good for event in self.events)
+            and (self.windows is None or self.windows.good)
         )
 
 
 def tell(say: Callable[[str], None]) -> Story:
     """Runs the whole demo, announcing each step.
 
-    Raises LabError, HelmMissingError, HelmRefusedError.
+    Raises LabError, HelmMissingError, HelmRefusedError, PwshFailedError.
     """
     values = validation.load(chart_dir(), [str(VALUES)], [])
     policy = Policy.from_values(values.merged)
@@ -93,7 +99,11 @@ def tell(say: Callable[[str], None]) -> Story:
         Row(probe.title, *meaning(policy, probe), reference=theirs, ours=ours)
         for probe, theirs, ours in zip(PROBES, by_reference, by_us, strict=True)
     ]
-    return Story(rows, events)
+    say("compiling the same policy for a Windows node, and asking a model of its firewall")
+    try:
+        return Story(rows, events, windows.tell(values.merged, documents))
+    except PwshMissingError as error:
+        return Story(rows, events, None, str(error))
 
 
 def _render(values: dict[str, Any]) -> list[dict[str, Any]]:

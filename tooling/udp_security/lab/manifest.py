@@ -71,12 +71,16 @@ class VolumeMount:
 
 
 def daemon_set(documents: Iterable[Manifest | None], container: str) -> Manifest:
-    """The one DaemonSet with a container of this name. LabError when there is not exactly one."""
+    """The one DaemonSet for Linux nodes with a container of this name.
+
+    Raises LabError when there is not exactly one.
+    """
     found = [
         document
         for document in documents
         if document
         and document.get("kind") == "DaemonSet"
+        and (pod_spec(document).get("nodeSelector") or {}).get("kubernetes.io/os") != "windows"
         and any(c["name"] == container for c in pod_spec(document)["containers"])
     ]
     if len(found) != 1:

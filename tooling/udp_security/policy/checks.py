@@ -42,13 +42,15 @@ def check(values: Mapping[str, Any], *, whole: bool = True) -> list[Problem]:
     for key in ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers"):
         found += _addresses(values["cluster"][key], ("cluster", key), f"cluster.{key}")
     found += _rules(values)
-    if values["linux"]["enabled"]:
+    linux: bool = values["linux"]["enabled"]
+    if linux:
         key = "untrackedReplyAddresses"
         found += _addresses(values["linux"].get(key) or [], ("linux", key), f"linux.{key}")
-        if whole:
-            rules = [rule for rule in all_rules(values) if "linux" in rule.os]
-            found += _overlap(rules)
-            found += cut_off(values, rules)
+    if whole:
+        rules = list(all_rules(values))
+        if linux:
+            found += _overlap([rule for rule in rules if "linux" in rule.os])
+        found += cut_off(values, rules)
     return found
 
 

@@ -25,7 +25,7 @@ def presets() -> list[dict[str, Any]]:
 
 
 def lifelines() -> dict[str, list[dict[str, Any]]]:
-    """Each lifeline's boxes: ``{"direction", "port", "from"?, "to"?}``."""
+    """Each lifeline's boxes: ``{"direction", "port", "from"?, "to"?, "os"?}``."""
     data: dict[str, list[dict[str, Any]]] = _read("lifelines")
     return data
 

@@ -4,43 +4,57 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from udp_security.policy import data
-from udp_security.policy.model import Network, Rule, canonical, networks, resolve
+from udp_security.policy.model import (
+    ALL_SYSTEMS,
+    SYSTEMS,
+    Network,
+    OperatingSystem,
+    Rule,
+    canonical,
+    networks,
+    resolve,
+)
 from udp_security.policy.problem import Problem
 
 _ANY = ("0.0.0.0/0", "::/0")
 
 
 def cut_off(values: Mapping[str, Any], rules: Sequence[Rule]) -> Iterator[Problem]:
-    """One problem for each lifeline that no rule covers and ``dangerouslyCutOff`` does not name."""
+    """The lifelines that no rule covers and ``dangerouslyCutOff`` does not name.
+
+    One problem for each: two where the governed systems' nodes are cut off from different things.
+    """
     for name, boxes in data.lifelines().items():
         if name in values["dangerouslyCutOff"]:
             continue
-        uncovered = next(
-            (
-                (box, source, destination)
-                for box in boxes
-                for source, destination in _pairs(box, values["cluster"])
-                if not any(_covers(rule, box, source, destination) for rule in rules)
-            ),
-            None,
-        )
-        if uncovered:
-            box, source, destination = uncovered
-            message = data.message(
-                "lifeline",
-                name,
-                box["direction"],
-                canonical(source),
-                canonical(destination),
-                box["port"],
-                name,
-                name,
-            )
+        cuts: defaultdict[tuple[str, str, str, int], list[str]] = defaultdict(list)
+        for os in SYSTEMS:
+            if values[os]["enabled"] and (cut := _first_cut(boxes, os, values["cluster"], rules)):
+                cuts[cut].append(os.capitalize())
+        for cut, systems in cuts.items():
+            message = data.message("lifeline", name, " and ".join(systems), *cut, name, name)
             yield Problem(("presets", name), message)
+
+
+def _first_cut(
+    boxes: Sequence[Mapping[str, Any]],
+    os: OperatingSystem,
+    cluster: Mapping[str, list[str]],
+    rules: Sequence[Rule],
+) -> tuple[str, str, str, int] | None:
+    """Direction, source, destination and port of the first thing that no rule for `os` covers."""
+    applying = [rule for rule in rules if os in rule.os]
+    for box in boxes:
+        if os in box.get("os", ALL_SYSTEMS):
+            for source, destination in _pairs(box, cluster):
+                if not any(_covers(rule, box, source, destination) for rule in applying):
+                    return box["direction"], canonical(source), canonical(destination), box["port"]
+    return None
 
 
 def _pairs(

@@ -19,14 +19,16 @@ Direction = Literal["ingress", "egress", "forward"]
 OperatingSystem = Literal["linux", "windows"]
 
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress", "forward")
-ALL_SYSTEMS = frozenset({"linux", "windows"})
+SYSTEMS: tuple[OperatingSystem, ...] = ("linux", "windows")
+ALL_SYSTEMS = frozenset(SYSTEMS)
 
 
 @dataclass(frozen=True)
 class Flow:
     """One UDP flow, as its first packet tells: who asks, whom, on which port, and the node's part.
 
-    ``destination`` and ``port`` are those behind kube-proxy's translation, on Linux.
+    ``destination`` and ``port`` are those behind kube-proxy's translation on Linux, and those that
+    the process used on Windows.
     """
 
     direction: Direction
@@ -44,7 +46,7 @@ class Rule:
     ports: tuple[PortRange, ...]
     sources: tuple[Network, ...] | None = None
     destinations: tuple[Network, ...] | None = None
-    os: frozenset[str] = ALL_SYSTEMS
+    os: frozenset[OperatingSystem] = ALL_SYSTEMS
     description: str = ""
     path: tuple[str | int, ...] = field(default=(), compare=False)
 

@@ -22,6 +22,7 @@ _WHOLE: tuple[Path, ...] = (
     ("dangerouslyCutOff",),
     ("rules",),
     ("linux", "enabled"),
+    ("windows", "enabled"),
 )
 
 

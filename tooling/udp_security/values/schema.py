@@ -69,7 +69,7 @@ def _explain(
         for key in rule["required"]:
             if key in value:
                 continue
-            inner = rule.get("properties", {}).get(key, {})
+            inner = _property(schema, rule, key)
             if origin.removed((*path, key)):
                 yield SchemaProblem((*path, key), words.removed_key(inner))
             else:
@@ -86,6 +86,14 @@ def _explain(
         yield SchemaProblem(path, words.wrong_length(value, rule, keyword))
     else:
         yield SchemaProblem(path, error.message)
+
+
+def _property(schema: Mapping[str, Any], rule: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What `rule`, a part of the schema, says of a key."""
+    inner: Mapping[str, Any] = rule.get("properties", {}).get(key, {})
+    if "$ref" in inner:
+        inner, _ = _resolve(schema, inner["$ref"].removeprefix("#/").split("/"))
+    return inner
 
 
 def _resolve(schema: Mapping[str, Any], steps: Sequence[str | int]) -> tuple[Any, str]:

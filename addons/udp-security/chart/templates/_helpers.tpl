@@ -31,3 +31,8 @@ In: dict "repository" "tag".
 {{- define "udp-security.image" -}}
 {{ .repository }}:{{ .tag }}
 {{- end -}}
+
+{{- /* Operating systems as people write them: "linux and windows" is "Linux and Windows". */ -}}
+{{- define "udp-security.os.names" -}}
+{{- . | replace "linux" "Linux" | replace "windows" "Windows" -}}
+{{- end -}}

@@ -3,26 +3,41 @@ SPDX-FileCopyrightText: © 2026 udp-security contributors
 SPDX-License-Identifier: MIT
 */ -}}
 
-{{- /* Reports each lifeline that the rules leave out and dangerouslyCutOff does not name. In: the dict of udp-security.policy. */ -}}
+{{- /*
+Reports each lifeline that the rules leave out on some governed nodes and dangerouslyCutOff does not name. In: the dict of
+udp-security.policy.
+*/ -}}
 {{- define "udp-security.policy.lifelines" -}}
 {{- $p := . -}}
 {{- $values := $p.root.Values -}}
 {{- $lifelines := $p.root.Files.Get "files/policy/lifelines.yaml" | fromYaml -}}
 {{- range $name := list "dns" "dhcp" "flannelVxlan" -}}
   {{- if not (has $name $values.dangerouslyCutOff) -}}
-    {{- $cut := dict -}}
-    {{- range $box := get $lifelines $name -}}
-      {{- if not $cut }}{{ include "udp-security.policy.box" (dict "box" $box "policy" $p "cut" $cut) }}{{ end -}}
+    {{- $cuts := dict -}}
+    {{- range $os := list "linux" "windows" -}}
+      {{- if (get $values $os).enabled -}}
+        {{- $cut := dict -}}
+        {{- range $box := get $lifelines $name -}}
+          {{- if and (not $cut) (has $os ($box.os | default (list "linux" "windows"))) -}}
+            {{- include "udp-security.policy.box" (dict "box" $box "policy" $p "os" $os "cut" $cut) -}}
+          {{- end -}}
+        {{- end -}}
+        {{- if $cut }}{{ $_ := set $cuts $os $cut }}{{ end -}}
+      {{- end -}}
     {{- end -}}
-    {{- if $cut -}}
-      {{- include "udp-security.error" (list $p.errors (printf "presets.%s" $name) "lifeline" $name $cut.direction $cut.from $cut.to (int $cut.port) $name $name) -}}
+    {{- if and $cuts.linux $cuts.windows (deepEqual $cuts.linux $cuts.windows) -}}
+      {{- $cuts = dict "linux and windows" $cuts.linux -}}
+    {{- end -}}
+    {{- range $nodes, $cut := $cuts -}}
+      {{- include "udp-security.error" (list $p.errors (printf "presets.%s" $name) "lifeline" $name (include "udp-security.os.names" $nodes) $cut.direction $cut.from $cut.to (int $cut.port) $name $name) -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* Sets on dict "cut" the first pair of CIDRs of "box" that no rule of "policy" covers. */ -}}
+{{- /* Sets on dict "cut" the first pair of CIDRs of "box" that no rule of "policy" for the nodes of "os" covers. */ -}}
 {{- define "udp-security.policy.box" -}}
+{{- $os := .os -}}
 {{- $box := .box -}}
 {{- $cut := .cut -}}
 {{- $ends := dict -}}
@@ -38,7 +53,7 @@ SPDX-License-Identifier: MIT
 {{- end -}}
 {{- $candidates := list -}}
 {{- range $r := .policy.rules -}}
-  {{- if and $r.linux (eq $r.direction $box.direction) (eq (include "udp-security.policy.rule.names" (list $r (int $box.port))) "true") -}}
+  {{- if and (get $r $os) (eq $r.direction $box.direction) (eq (include "udp-security.policy.rule.names" (list $r (int $box.port))) "true") -}}
     {{- $candidates = append $candidates $r -}}
   {{- end -}}
 {{- end -}}

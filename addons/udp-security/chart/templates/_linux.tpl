@@ -4,37 +4,16 @@ SPDX-License-Identifier: MIT
 */ -}}
 
 {{- /*
-What the Linux agent gets: `agent.sh`, and the policy in two files: `policy.nft` is the ruleset, `policy.facts` is what the agent must
-know about it. The pod template carries the hash of all three, so that a pod never runs or loads another pod's.
-In: dict "root" $. Sets on the same dict: data, a dict of the files' texts; empty where Linux nodes are not governed, though a wrong
-policy is refused there too, as `udp-security validate` does.
+What the Linux agent gets: `agent.sh`, and the policy in two files: `policy.nft` is the ruleset, `policy.facts` is what the agent
+must know about it. In: dict "policy" (udp-security.policy) "files"; sets the texts on files.
 */ -}}
-{{- define "udp-security.linux.data" -}}
-{{- $out := . -}}
-{{- /* Compiling a large policy takes seconds, and several templates need the result: Helm hands all of them the same root. */ -}}
-{{- if not (hasKey .root "udp-security.linux.data") -}}
-  {{- $p := dict "root" .root -}}
-  {{- include "udp-security.policy" $p -}}
-  {{- include "udp-security.errors.fail" $p.errors -}}
-  {{- $data := dict -}}
-  {{- if .root.Values.linux.enabled -}}
-    {{- $ruleset := include "udp-security.ruleset" $p -}}
-    {{- $facts := include "udp-security.linux.facts" $p -}}
-    {{- $data = dict "agent.sh" (.root.Files.Get "files/linux/agent.sh") "policy.nft" $ruleset "policy.facts" $facts -}}
-    {{- $size := 0 -}}
-    {{- range $data }}{{ $size = add $size (len .) }}{{ end -}}
-    {{- $limit := (.root.Files.Get "files/policy/limits.yaml" | fromYaml).configMapBytes | int -}}
-    {{- if gt (int $size) $limit -}}
-      {{- include "udp-security.error" (list $p.errors "rules" "size" $size $limit) -}}
-    {{- end -}}
-    {{- include "udp-security.errors.fail" $p.errors -}}
-  {{- end -}}
-  {{- $_ := set .root "udp-security.linux.data" $data -}}
-{{- end -}}
-{{- $_ := set $out "data" (get .root "udp-security.linux.data") -}}
+{{- define "udp-security.linux.files" -}}
+{{- $_ := set .files "agent.sh" (.policy.root.Files.Get "files/linux/agent.sh") -}}
+{{- $_ := set .files "policy.nft" (include "udp-security.ruleset" .policy) -}}
+{{- $_ := set .files "policy.facts" (include "udp-security.linux.facts" .policy) -}}
 {{- end -}}
 
-{{- /* The hash that the files must have together. In: the data of udp-security.linux.data. */ -}}
+{{- /* The hash that the files must have together. In: the files. */ -}}
 {{- define "udp-security.linux.hash" -}}
 {{- printf "%s%s%s" (get . "agent.sh") (get . "policy.nft") (get . "policy.facts") | sha256sum -}}
 {{- end -}}

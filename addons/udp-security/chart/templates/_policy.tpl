@@ -62,8 +62,8 @@ In: dict "root" $. Sets on the same dict:
   {{- $path := "linux.untrackedReplyAddresses" -}}
   {{- include "udp-security.address.list" (dict "texts" ($values.linux.untrackedReplyAddresses | default list) "path" $path "where" $path "errors" $errors "cache" $cache) -}}
   {{- include "udp-security.policy.directions" $p -}}
-  {{- include "udp-security.policy.lifelines" $p -}}
 {{- end -}}
+{{- include "udp-security.policy.lifelines" $p -}}
 {{- end -}}
 
 {{- /* Replaces `cluster.<key>` by that list. In: dict "texts" "cluster". */ -}}
@@ -81,7 +81,8 @@ In: dict "root" $. Sets on the same dict:
 
 {{- /*
 Reads one rule. In: dict "given" (as in the values) "path" "errors" "cache". Sets on the same dict: name, direction, counter (the
-name of its counter and, after `g0.`, of its chain), ports (list of low, high), from, to (udp-security.address.list), linux.
+name of its counter and, after `g0.`, of its chain), ports (list of low, high), from, to (udp-security.address.list), linux and
+windows (whether it applies there).
 */ -}}
 {{- define "udp-security.policy.rule" -}}
 {{- $r := . -}}
@@ -91,6 +92,7 @@ name of its counter and, after `g0.`, of its chain), ports (list of low, high), 
 {{- $_ := set $r "counter" (printf "r.%s" (replace ":" "." $given.name)) -}}
 {{- $os := $given.os | default (list "linux" "windows") -}}
 {{- $_ := set $r "linux" (has "linux" $os) -}}
+{{- $_ := set $r "windows" (has "windows" $os) -}}
 {{- $ports := list -}}
 {{- range $i, $port := $given.ports -}}
   {{- $ends := splitList "-" (toString $port) -}}

@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# The agent's four commands, and what all of them know: a hashtable `Agent`.
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+foreach ($module in 'Watch', 'Health', 'Removal') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+
+function Invoke-Agent {
+    <#
+    .SYNOPSIS
+        Runs one command; its exit code.
+    #>
+    [OutputType([int])]
+    param(
+        [Parameter(Mandatory)] [ValidateSet('Run', 'Check', 'Status', 'Remove')] [string] $Command,
+        [switch] $Stopping,
+        # The folder that holds `config` and `state`.
+        [Parameter(Mandatory)] [string] $Root
+    )
+
+    $hash = "$env:UDP_SECURITY_POLICY_SHA256"
+    $agent = @{
+        Config         = Join-Path $Root 'config'
+        State          = Join-Path $Root 'state'
+        Uid            = "$env:UDP_SECURITY_POD_UID"
+        Release        = "$env:UDP_SECURITY_RELEASE"
+        Hash           = $hash
+        Generation     = $hash.Substring(0, [Math]::Min(12, $hash.Length))
+        OnStop         = "$env:UDP_SECURITY_ON_STOP"
+        Poll           = [double] $(if ($env:UDP_SECURITY_POLL_SECONDS) { $env:UDP_SECURITY_POLL_SECONDS } else { 60 })
+        Node           = "$env:UDP_SECURITY_NODE_NAME"
+        NodeIP         = "$env:UDP_SECURITY_NODE_IP"
+        # As in policy.json, and the firewall rules that it becomes; see Read-Policy.
+        Policy         = $null
+        Wanted         = $null
+        # The failure that was logged last, and the one of this pass.
+        Said           = $null
+        Failure        = $null
+        OwnerGoneSince = $null
+        # Whether it was said that the event log cannot be read.
+        Blind          = $false
+    }
+    switch ($Command) {
+        'Run' { return Invoke-Run -Agent $agent }
+        'Check' { return Invoke-Check -Agent $agent }
+        'Status' { return Invoke-Status -Agent $agent }
+        'Remove' { return Invoke-Remove -Agent $agent -Stopping:$Stopping }
+    }
+}
+
+Export-ModuleMember -Function Invoke-Agent

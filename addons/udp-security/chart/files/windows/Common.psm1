@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# What several of the agent's commands do: say something, read the policy, be alone with the rules.
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+foreach ($module in 'State', 'Compile') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+
+function Write-Line {
+    <#
+    .SYNOPSIS
+        Prints a line at once.
+    #>
+    param([Parameter(Mandatory)] [string] $Text)
+
+    [Console]::Out.WriteLine($Text)
+    [Console]::Out.Flush()
+}
+
+function Write-Entry {
+    <#
+    .SYNOPSIS
+        Logs one line.
+    #>
+    param(
+        [Parameter(Mandatory)] [hashtable] $Agent,
+        [Parameter(Mandatory)] [ValidateSet('info', 'warn', 'error')] [string] $Level,
+        [Parameter(Mandatory)] [string] $LogEvent,
+        [Parameter(Mandatory)] [string] $Message
+    )
+
+    $clean = foreach ($text in $Agent.Node, $Message) { ($text -replace '[\x00-\x1f]+', ' ').Replace('"', "'").Trim() }
+    Write-Line -Text ('time={0} level={1} event={2} node="{3}" policy={4} msg="{5}"' -f
+        (Get-Timestamp), $Level, $LogEvent, $clean[0], $Agent.Generation, $clean[1])
+}
+
+function Read-Policy {
+    <#
+    .SYNOPSIS
+        Reads and compiles this pod's policy, once: its own copy, or what is mounted until there is one.
+    #>
+    param([Parameter(Mandatory)] [hashtable] $Agent)
+
+    if ($null -ne $Agent.Wanted) { return }
+    $folder = Join-Path $Agent.State 'adopted'
+    if (-not (Test-Path -LiteralPath $folder)) { $folder = $Agent.Config }
+    $Agent.Policy = [System.IO.File]::ReadAllText((Join-Path $folder 'policy.json')) | ConvertFrom-Json
+    $Agent.Wanted = ConvertTo-FirewallRule -Policy $Agent.Policy
+}
+
+function Invoke-Alone {
+    <#
+    .SYNOPSIS
+        Runs a block while no other agent of this machine looks at or changes the rules.
+    #>
+    param([Parameter(Mandatory)] [scriptblock] $Block)
+
+    $mutex = New-Object System.Threading.Mutex($false, 'Global\udp-security')
+    try {
+        try {
+            if (-not $mutex.WaitOne([timespan]::FromSeconds(60))) {
+                throw 'another agent has been changing the rules for a minute'
+            }
+        } catch [System.Threading.AbandonedMutexException] {
+            # Its last holder died; what it left is seen and mended like any other change.
+            Write-Debug 'abandoned'
+        }
+        try { & $Block } finally { $mutex.ReleaseMutex() }
+    } finally {
+        $mutex.Dispose()
+    }
+}
+
+Export-ModuleMember -Function Write-Line, Write-Entry, Read-Policy, Invoke-Alone

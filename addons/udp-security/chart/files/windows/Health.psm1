@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# Check and Status: whether the firewall enforces exactly this pod's policy. Both look for themselves.
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+foreach ($module in 'Firewall', 'Node', 'State', 'Common') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+
+function Invoke-Check {
+    <#
+    .SYNOPSIS
+        One line: in force, or why not; the exit code.
+    #>
+    [OutputType([int])]
+    param([Parameter(Mandatory)] [hashtable] $Agent)
+
+    $reason = Get-Reason -Agent $Agent
+    if ($reason) {
+        # A change of rules in progress looks like this, too.
+        Start-Sleep -Milliseconds 500
+        $reason = Get-Reason -Agent $Agent
+    }
+    if ($reason) {
+        Write-Line -Text "not in force: $reason"
+        return 1
+    }
+    Write-Line -Text "in force: policy $($Agent.Generation), mode $($Agent.Policy.mode)"
+    return 0
+}
+
+function Invoke-Status {
+    <#
+    .SYNOPSIS
+        One JSON object; the exit code.
+    #>
+    [OutputType([int])]
+    param([Parameter(Mandatory)] [hashtable] $Agent)
+
+    $reason = Get-Reason -Agent $Agent
+    $policy = @{ version = $null; mode = $null; scope = $null }
+    $denyAction = $null
+    $owner = $null
+    $profiles = @()
+    $notGoverned = @()
+    $memory = @{ AppliedAt = $null; Heals = 0 }
+    try {
+        $memory = Read-State -Folder $Agent.State
+        Read-Policy -Agent $Agent
+        $policy = $Agent.Policy
+        # Windows Firewall knows no other.
+        $denyAction = 'drop'
+        $seen = Get-FirewallState -MarksOnly
+        if ($null -ne $seen.Owner -and $seen.Owner.Uid) { $owner = $seen.Owner.Uid }
+        $notGoverned = @(Get-NotGoverned -NodeIP $Agent.NodeIP)
+        $profiles = @(foreach ($found in Get-EffectiveProfile) {
+                [ordered] @{
+                    name                    = $found.Name
+                    enabled                 = $found.Enabled -eq 'True'
+                    defaultInboundAction    = $found.DefaultInboundAction
+                    defaultOutboundAction   = $found.DefaultOutboundAction
+                    allowLocalFirewallRules = $found.AllowLocalFirewallRules -ne 'False'
+                }
+            })
+    } catch {
+        if (-not $reason) { $reason = "the firewall cannot be asked: $($_.Exception.Message)" }
+    }
+    $status = [ordered] @{
+        schemaVersion = 1
+        os            = 'windows'
+        backend       = 'windows-firewall'
+        node          = Get-TextOrNull -Text $Agent.Node
+        version       = $policy.version
+        generation    = Get-TextOrNull -Text $Agent.Generation
+        owner         = $owner
+        self          = Get-TextOrNull -Text $Agent.Uid
+        mode          = $policy.mode
+        denyAction    = $denyAction
+        scope         = $policy.scope
+        healthy       = -not $reason
+        reason        = Get-TextOrNull -Text $reason
+        appliedAt     = $memory.AppliedAt
+        heals         = [int] $memory.Heals
+        notGoverned   = $notGoverned
+        # Windows counts neither what a rule allowed nor what one denied.
+        counters      = [ordered] @{ rules = @(); denied = @{} }
+        profiles      = $profiles
+        services      = @(foreach ($found in Get-FirewallService) { [ordered] @{ name = $found.Name; status = $found.Status } })
+    }
+    Write-Line -Text (ConvertTo-Json -InputObject $status -Depth 5 -Compress)
+    return 0
+}
+
+function Get-TextOrNull {
+    param([AllowNull()] [string] $Text)
+
+    if ($Text) { return $Text }
+    return $null
+}
+
+function Get-Reason {
+    # Why the firewall does not enforce exactly this pod's policy; an empty text when it does.
+    [OutputType([string])]
+    param([hashtable] $Agent)
+
+    try {
+        if (Test-Flag -Folder $Agent.State -Name 'released') {
+            return 'the rules were removed on request (delete this pod to have them back)'
+        }
+        $memory = Read-State -Folder $Agent.State
+        $reasons = @(Get-StoppedService)
+        # While they do not run, nothing else can be asked.
+        if (-not $reasons) { $reasons = @(Get-Obstacle -NodeIP $Agent.NodeIP; Get-RuleReason -Agent $Agent -Memory $memory) }
+        # What the running agent met explains what is seen here.
+        if ($reasons -and $memory.Reason -and $memory.Reason -ne ($reasons -join '; ')) {
+            $reasons = @($memory.Reason) + $reasons
+        }
+        return @($reasons | Select-Object -Unique) -join '; '
+    } catch {
+        return "the firewall cannot be asked: $($_.Exception.Message)"
+    }
+}
+
+function Get-RuleReason {
+    # What is wrong with the rules and their owner.
+    [OutputType([string])]
+    param([hashtable] $Agent, [hashtable] $Memory)
+
+    if (-not $Memory.AppliedAt) {
+        if ($Memory.Reason) { return $Memory.Reason }
+        return 'no policy was applied yet'
+    }
+    $seen = Get-FirewallState
+    if ($null -eq $seen.Owner -or -not $seen.Owner.Uid) {
+        'nobody owns this node: the rules or their owner''s mark are gone'
+    } elseif ($seen.Owner.Uid -ne $Agent.Uid) {
+        return "superseded: pod $($seen.Owner.Uid) owns this node now"
+    }
+    Read-Policy -Agent $Agent
+    Get-Difference -Wanted $Agent.Wanted -Seen $seen
+    Get-Idleness -Seen $seen
+}
+
+Export-ModuleMember -Function Invoke-Check, Invoke-Status

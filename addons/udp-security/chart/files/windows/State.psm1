@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# What a pod's agent remembers and its commands share: files in the pod's emptyDir, which outlives the container, not the pod.
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+function Read-State {
+    <#
+    .SYNOPSIS
+        What the agent knew last: Claimed, Superseded (bool), Reason, AppliedAt (text or $null), Heals (count).
+    #>
+    [OutputType([hashtable])]
+    param([Parameter(Mandatory)] [string] $Folder)
+
+    $state = @{ Claimed = $false; Superseded = $false; Reason = $null; AppliedAt = $null; Heals = 0 }
+    $path = Join-Path $Folder 'state.json'
+    for ($try = 0; $try -lt 10; $try++) {
+        if (-not (Test-Path -LiteralPath $path)) { return $state }
+        try {
+            $saved = [System.IO.File]::ReadAllText($path) | ConvertFrom-Json
+            foreach ($name in @($state.Keys)) { $state[$name] = $saved.$name }
+            # PowerShell 7 reads dates where Windows PowerShell reads texts.
+            if ($state.AppliedAt -is [datetime]) { $state.AppliedAt = Get-Timestamp -Time $state.AppliedAt }
+            return $state
+        } catch {
+            # Replaced at this moment by the running agent.
+            Start-Sleep -Milliseconds 100
+        }
+    }
+    throw "cannot read $path"
+}
+
+function Write-State {
+    <#
+    .SYNOPSIS
+        Remembers, in one step.
+    #>
+    param([Parameter(Mandatory)] [string] $Folder, [Parameter(Mandatory)] [hashtable] $State)
+
+    $path = Join-Path $Folder 'state.json'
+    $text = ConvertTo-Json -InputObject $State -Compress
+    if ((Test-Path -LiteralPath $path) -and [System.IO.File]::ReadAllText($path) -eq $text) { return }
+    [System.IO.File]::WriteAllText("$path.new", $text)
+    if (Test-Path -LiteralPath $path) {
+        [System.IO.File]::Replace("$path.new", $path, [NullString]::Value)
+    } else {
+        [System.IO.File]::Move("$path.new", $path)
+    }
+}
+
+function Get-Timestamp {
+    <#
+    .SYNOPSIS
+        A time as RFC 3339 in UTC; by default now.
+    #>
+    [OutputType([string])]
+    param([datetime] $Time = [datetime]::UtcNow)
+
+    return $Time.ToUniversalTime().ToString('yyyy-MM-ddTHH:mm:ssZ', [System.Globalization.CultureInfo]::InvariantCulture)
+}
+
+function Test-Flag {
+    <#
+    .SYNOPSIS
+        Whether one of the agent's commands left a request: `released` (remove, and do not heal) or `stopping` (the pod ends).
+    #>
+    [OutputType([bool])]
+    param([Parameter(Mandatory)] [string] $Folder, [Parameter(Mandatory)] [string] $Name)
+
+    return Test-Path -LiteralPath (Join-Path $Folder $Name)
+}
+
+function Write-Flag {
+    <#
+    .SYNOPSIS
+        Leaves a request, or takes it back.
+    #>
+    param([Parameter(Mandatory)] [string] $Folder, [Parameter(Mandatory)] [string] $Name, [switch] $Off)
+
+    $path = Join-Path $Folder $Name
+    if (-not $Off) {
+        [System.IO.File]::WriteAllText($path, '')
+    } elseif (Test-Path -LiteralPath $path) {
+        [System.IO.File]::Delete($path)
+    }
+}
+
+function Copy-Bundle {
+    <#
+    .SYNOPSIS
+        Copies what is mounted, if it has this hash, to where no later change of the ConfigMap reaches it.
+    .OUTPUTS
+        Why not, or nothing.
+    #>
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory)] [string] $From,
+        [Parameter(Mandatory)] [string] $Folder,
+        [Parameter(Mandatory)] [string] $Hash
+    )
+
+    $to = Join-Path $Folder 'adopted'
+    if (Test-Path -LiteralPath $to) { return }
+    $found = Get-BundleHash -Folder $From
+    if ($found -ne $Hash) {
+        return "$From holds policy $($found.Substring(0, 12)), not this pod's $($Hash.Substring(0, 12)) " +
+            '(the ConfigMap was changed without a rollout: run helm upgrade, or delete this pod after the rollout)'
+    }
+    $new = "$to.new"
+    if (Test-Path -LiteralPath $new) { Remove-Item -LiteralPath $new -Recurse -Force }
+    $null = New-Item -ItemType Directory -Path $new
+    foreach ($path in Get-BundleFile -Folder $From) { Copy-Item -LiteralPath $path -Destination $new }
+    if ((Get-BundleHash -Folder $new) -ne $Hash) { return "cannot copy the policy to $new (is its emptyDir full?)" }
+    Move-Item -LiteralPath $new -Destination $to
+}
+
+function Get-BundleFile {
+    # The ConfigMap's files in the order that the hash has them.
+    [OutputType([string[]])]
+    param([string] $Folder)
+
+    $paths = [System.IO.Directory]::GetFiles($Folder)
+    [Array]::Sort($paths, [StringComparer]::Ordinal)
+    return $paths
+}
+
+function Get-BundleHash {
+    # SHA-256 of all files, one after the other, in hexadecimal.
+    [OutputType([string])]
+    param([string] $Folder)
+
+    $sha = [System.Security.Cryptography.SHA256]::Create()
+    try {
+        foreach ($path in Get-BundleFile -Folder $Folder) {
+            $bytes = [System.IO.File]::ReadAllBytes($path)
+            $null = $sha.TransformBlock($bytes, 0, $bytes.Length, $null, 0)
+        }
+        $null = $sha.TransformFinalBlock([byte[]] @(), 0, 0)
+        return [BitConverter]::ToString($sha.Hash).Replace('-', '').ToLowerInvariant()
+    } finally {
+        $sha.Dispose()
+    }
+}
+
+Export-ModuleMember -Function Read-State, Write-State, Get-Timestamp, Test-Flag, Write-Flag, Copy-Bundle

@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# Run: applies the policy, then watches it.
+#
+# The node's owner is the pod whose uid stands in the description of a disabled rule of our group. Only the owner changes rules,
+# and a pod becomes the owner by applying its policy. Looking and changing happen under a mutex of the whole machine, so that
+# two pods of a rollout cannot both believe that they were first. A pod that lost the node stands by with a mark of its own, so
+# that an owner who leaves can hand the rules over instead of removing them (a rollback).
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+foreach ($module in 'Address', 'Firewall', 'Node', 'State', 'Common') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+
+# Seconds between two looks at the event log, at a request to stop, at the owner's mark.
+$script:Tick = 2
+
+function Invoke-Run {
+    <#
+    .SYNOPSIS
+        Guards the node until the pod is asked to stop; the exit code.
+    #>
+    [OutputType([int])]
+    param([Parameter(Mandatory)] [hashtable] $Agent)
+
+    if (-not $Agent.Uid -or -not $Agent.Hash -or -not $Agent.Release) {
+        Write-Entry -Agent $Agent -Level error -LogEvent 'bad-environment' -Message (
+            'UDP_SECURITY_POD_UID, UDP_SECURITY_RELEASE or UDP_SECURITY_POLICY_SHA256 is not set (the chart sets them)')
+        return 2
+    }
+    Write-Entry -Agent $Agent -Level info -LogEvent 'started' -Message "pod $($Agent.Uid)"
+    # An earlier container of this pod may have been asked to stop; this one was not.
+    Write-Flag -Folder $Agent.State -Name 'stopping' -Off
+    while (-not (Test-Flag -Folder $Agent.State -Name 'stopping')) {
+        $looked = [datetime]::Now
+        Invoke-Pass -Agent $Agent
+        Wait-Change -Agent $Agent -Since $looked
+    }
+    Write-Entry -Agent $Agent -Level info -LogEvent 'stopped' -Message 'the pod ends'
+    return 0
+}
+
+function Invoke-Pass {
+    # Looks and mends; whatever fails is said, and tried again at the next pass.
+    param([hashtable] $Agent)
+
+    $Agent.Failure = $null
+    try {
+        $why = Copy-Bundle -From $Agent.Config -Folder $Agent.State -Hash $Agent.Hash
+        if ($why) {
+            Write-Failure -Agent $Agent -LogEvent 'foreign-policy' -Message $why
+            return
+        }
+        Read-Policy -Agent $Agent
+        $stopped = @(Get-StoppedService)
+        if ($stopped) {
+            Write-Failure -Agent $Agent -LogEvent 'no-firewall' -Message ($stopped -join '; ')
+            return
+        }
+        Invoke-Alone -Block { Invoke-Reconcile -Agent $Agent }
+        # The rules are there all the same: they work as soon as the obstacle is gone.
+        $obstacles = @(Get-Obstacle -NodeIP $Agent.NodeIP)
+        if ($obstacles -and -not $Agent.Failure) {
+            Write-Failure -Agent $Agent -LogEvent 'not-enforced' -Message ($obstacles -join '; ')
+        }
+        if (-not $Agent.Failure) {
+            $Agent.Said = $null
+            Write-Memory -Agent $Agent -Change @{ Reason = $null }
+        }
+    } catch {
+        Write-Failure -Agent $Agent -LogEvent 'not-applied' -Message (
+            "a step failed, and what was denied stays denied: $($_.Exception.Message)")
+    }
+}
+
+function Invoke-Reconcile {
+    # One step of the watch: brings the firewall to what it should hold. Call it alone.
+    param([hashtable] $Agent)
+
+    # The request may have come while this pod waited for its turn.
+    if (Test-Flag -Folder $Agent.State -Name 'stopping') { return }
+    if (Test-Flag -Folder $Agent.State -Name 'released') {
+        $seen = Get-FirewallState
+        if ($null -ne $seen.Owner -and $seen.Owner.Uid -eq $Agent.Uid) { Clear-Firewall -Seen $seen }
+        return
+    }
+    $memory = Read-State -Folder $Agent.State
+    $seen = Get-FirewallState -MarksOnly:$memory.Superseded
+    $owner = Get-Owner -Seen $seen
+    if ($memory.Superseded -or ($memory.Claimed -and $owner -and $owner -ne $Agent.Uid)) {
+        Invoke-Standby -Agent $Agent -Seen $seen
+        return
+    }
+    $Agent.OwnerGoneSince = $null
+    if ($owner -and $owner -ne $Agent.Uid -and $seen.Owner.Release -ne $Agent.Release) {
+        Write-Failure -Agent $Agent -LogEvent 'other-release' -Message (
+            "Helm release $($seen.Owner.Release) guards this node, pod $owner owns its rules (uninstall one of the two; if " +
+            'that release is gone, run on the node: Remove-NetFirewallRule -Group udp-security)')
+        return
+    }
+    if (-not $memory.Claimed) {
+        if (Test-Fit -Agent $Agent) { Invoke-Apply -Agent $Agent -Seen $seen -LogEvent 'applied' }
+        return
+    }
+    $difference = @(
+        if (-not $owner) { 'nobody owned this node' }
+        Get-Difference -Wanted $Agent.Wanted -Seen $seen
+    )
+    if ($difference) { Invoke-Apply -Agent $Agent -Seen $seen -LogEvent 'healed' -Why ", undone: $($difference -join ', ')" }
+}
+
+function Invoke-Standby {
+    # Waits until the node needs this pod after all: its owner handed the rules over, or its mark has been gone for so long that
+    # no owner can be left to heal it.
+    param([hashtable] $Agent, [hashtable] $Seen)
+
+    $owner = Get-Owner -Seen $Seen
+    if ($owner -and $owner -ne $Agent.Uid) {
+        $Agent.OwnerGoneSince = $null
+        # No failure: in every rollout the older pod gets here.
+        Write-Failure -Agent $Agent -Level info -LogEvent 'superseded' -Message "superseded: pod $owner owns this node now"
+        Write-Memory -Agent $Agent -Change @{ Superseded = $true }
+        if ($Seen.Standbys -notcontains $Agent.Uid) { Write-StandbyMark -Uid $Agent.Uid }
+        return
+    }
+    if ($null -eq $Seen.Owner) {
+        if ($null -eq $Agent.OwnerGoneSince) { $Agent.OwnerGoneSince = [datetime]::UtcNow }
+        if (([datetime]::UtcNow - $Agent.OwnerGoneSince).TotalSeconds -le 2 * $Agent.Poll) {
+            # Still superseded, as far as this pod can tell.
+            $Agent.Failure = $Agent.Said
+            return
+        }
+    }
+    Invoke-Apply -Agent $Agent -Seen (Get-FirewallState) -LogEvent 'taken-over'
+}
+
+function Invoke-Apply {
+    # Makes this pod's policy the node's. Call it alone.
+    param([hashtable] $Agent, [hashtable] $Seen, [string] $LogEvent, [string] $Why = '')
+
+    Sync-Firewall -Wanted $Agent.Wanted -Seen $Seen -Uid $Agent.Uid -Release $Agent.Release -Generation $Agent.Generation
+    $change = @{ Claimed = $true; Superseded = $false; Reason = $null; AppliedAt = Get-Timestamp }
+    if ($LogEvent -eq 'healed') { $change.Heals = (Read-State -Folder $Agent.State).Heals + 1 }
+    Write-Memory -Agent $Agent -Change $change
+    $before = Get-Owner -Seen $Seen
+    if (-not $before) { $before = 'none' }
+    Write-Entry -Agent $Agent -Level info -LogEvent $LogEvent -Message (
+        "mode $($Agent.Policy.mode), rules $($Agent.Wanted.Count), owner before: $before$Why")
+}
+
+function Get-Owner {
+    # The uid that owns the node, or an empty text.
+    [OutputType([string])]
+    param([hashtable] $Seen)
+
+    if ($null -eq $Seen.Owner) { return '' }
+    return $Seen.Owner.Uid
+}
+
+function Test-Fit {
+    # Whether this policy was written for this node's cluster: one for another would cut it off.
+    [OutputType([bool])]
+    param([hashtable] $Agent)
+
+    $place = $null
+    if ($Agent.NodeIP) { $place = (ConvertFrom-Cidr -Text $Agent.NodeIP)[0] }
+    foreach ($cidr in $Agent.Policy.nodeCIDRs) {
+        $ends = ConvertFrom-Cidr -Text $cidr
+        if ($null -eq $place -or ($place -ge $ends[0] -and $place -lt $ends[1])) { return $true }
+    }
+    $misfit = "this node's address $($Agent.NodeIP) is not in cluster.nodeCIDRs " +
+        "($($Agent.Policy.nodeCIDRs -join ', ')): set the cluster's own CIDRs"
+    if ($Agent.Policy.mode -eq 'enforce') {
+        Write-Failure -Agent $Agent -LogEvent 'refused' -Message "this policy would cut this node off: $misfit"
+        return $false
+    }
+    Write-Entry -Agent $Agent -Level warn -LogEvent 'misfit' -Message "enforce would be refused here: $misfit"
+    return $true
+}
+
+function Write-Failure {
+    # Remembers why this pod does not enforce, for Check and Status, and logs it once.
+    param([hashtable] $Agent, [string] $LogEvent, [string] $Message, [string] $Level = 'error')
+
+    if ($Agent.Said -ne $Message) { Write-Entry -Agent $Agent -Level $Level -LogEvent $LogEvent -Message $Message }
+    $Agent.Said = $Message
+    $Agent.Failure = $Message
+    Write-Memory -Agent $Agent -Change @{ Reason = $Message }
+}
+
+function Write-Memory {
+    # Changes what the agent remembers. A full disk is no reason to stop guarding the node.
+    param([hashtable] $Agent, [hashtable] $Change)
+
+    try {
+        $state = Read-State -Folder $Agent.State
+        foreach ($name in $Change.Keys) { $state[$name] = $Change[$name] }
+        Write-State -Folder $Agent.State -State $state
+    } catch {
+        Write-Entry -Agent $Agent -Level warn -LogEvent 'no-state' -Message (
+            "cannot write to $($Agent.State): $_ (is its emptyDir full?)")
+    }
+}
+
+function Wait-Change {
+    # Returns when the time has come for the next pass: a change in the firewall, a request, or the poll's interval.
+    param([hashtable] $Agent, [datetime] $Since)
+
+    $until = [datetime]::UtcNow.AddSeconds($Agent.Poll)
+    while ([datetime]::UtcNow -lt $until) {
+        Start-Sleep -Milliseconds (1000 * [Math]::Min($script:Tick, $Agent.Poll))
+        if (Test-Flag -Folder $Agent.State -Name 'stopping') { return }
+        # A pod that stands by looks at each tick, and so finds a node that was handed over before its rules are missed.
+        if ($Agent.Failure -like 'superseded*') { return }
+        try {
+            if (Test-FirewallChange -Since $Since) { return }
+        } catch {
+            if (-not $Agent.Blind) {
+                Write-Entry -Agent $Agent -Level warn -LogEvent 'no-events' -Message (
+                    "the firewall's event log cannot be read, the poll goes on: $_")
+            }
+            $Agent.Blind = $true
+        }
+    }
+}
+
+Export-ModuleMember -Function Invoke-Run
