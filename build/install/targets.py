@@ -16,6 +16,7 @@ import golang
 import helm
 import kernel
 import lockers
+import powershell
 import schemas
 from project import TOOLS
 from report import Missing, say
@@ -38,6 +39,7 @@ _NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
         kernel.load_bridge_filter,
         helm.install_for_tests,
         helm.install_helm3,
+        powershell.find,
     ),
     "lint": (
         *_BASE,

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import helm, run
 from tests.windows.agents import Node
 from tests.windows.windows import FakeWindows
 
 from udp_security.windows import pwsh as powershell
+
+__all__ = ["helm", "run"]  # the command line's fixtures are these tests' too
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,7 @@ def _windows_ruleset(policy: str) -> str:
     except (pwsh.PwshMissingError, pwsh.PwshFailedError) as error:
         raise CannotRunError(str(error)) from error
     if not rules:
-        click.echo("Note: a Windows node gets no rules (mode audit, or all is allowed)", err=True)
+        click.echo("Note: a Windows node gets no rules (mode audit)", err=True)
     return as_commands(rules)
 
 

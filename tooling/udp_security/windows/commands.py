@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""Firewall rules as the commands that make them: what the agent does on a node, to be read."""
+"""Firewall rules as commands that make the same ones as the agent, to be read."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -38,10 +39,12 @@ class Compiler:
         folder = str(chart_dir() / "files" / "windows").replace("'", "''")
         self._process = subprocess.Popen(
             [pwsh.find(), "-NoProfile", "-NonInteractive", "-Command", _SCRIPT % folder],
+            env=pwsh.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="replace",
         )
         return self
 
@@ -51,7 +54,9 @@ class Compiler:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.communicate()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+        self._process.wait()
 
     def __call__(self, policy: Mapping[str, Any]) -> list[FirewallRule]:
         """The firewall rules of a policy, which is as in the chart's policy.json.
@@ -59,10 +64,14 @@ class Compiler:
         Raises PwshFailedError where the compiler does.
         """
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(policy) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(policy) + "\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "PowerShell ended"}
+        try:
+            answer: dict[str, Any] = json.loads(line) if line else {"error": "PowerShell ended"}
+        except ValueError:
+            answer = {"error": f"PowerShell said {line.strip()!r}"}
         if "error" in answer:
             raise pwsh.PwshFailedError(f"the Windows compiler failed: {answer['error']}")
         return [_rule(rule) for rule in answer["rules"]]

@@ -27,7 +27,8 @@ def find() -> str:
             f"$PWSH is {named!r}, which is no program" if named else "there is no pwsh on PATH"
         )
         raise PwshMissingError(
-            f"{problem}; install PowerShell (see https://aka.ms/install-powershell) or set $PWSH"
+            f"{problem}; install PowerShell (sudo snap install powershell --classic, or see "
+            "https://aka.ms/install-powershell) or set $PWSH"
         )
     return os.path.abspath(path)
 

@@ -82,8 +82,13 @@ function Get-FirewallState {
         $values = @{}
         foreach ($property in $script:Properties) {
             $filter = $filters[$property.Of][$rule.Name]
-            # A rule deleted between two of the calls has no filter any more: it equals no wanted one.
-            $values[$property.Name] = if ($null -eq $filter) { 'gone' } else { $filter.($property.Name) }
+            if ($null -eq $filter) {
+                # A rule deleted between two of the calls: it equals no wanted one.
+                $values[$property.Name] = 'gone'
+            } elseif ($filter.PSObject.Properties[$property.Name]) {
+                # A property that this Windows does not know restricts nothing.
+                $values[$property.Name] = $filter.($property.Name)
+            }
         }
         $state.Rules.Add(@{ Name = $rule.Name; Action = "$($rule.Action)"; Key = Get-RuleKey -Values $values })
     }

@@ -47,13 +47,17 @@ function Sync-Firewall {
         [Parameter(Mandatory)] [hashtable] $Seen,
         [Parameter(Mandatory)] [string] $Uid,
         [Parameter(Mandatory)] [string] $Release,
-        [Parameter(Mandatory)] [string] $Generation
+        [Parameter(Mandatory)] [string] $Generation,
+        # Asked before each rule that is added, which takes a while: a reason to stop halfway, or nothing.
+        [Parameter(Mandatory)] [scriptblock] $Interruption
     )
 
     $difference = Compare-Firewall -Wanted $Wanted -Seen $Seen
     foreach ($action in 'Block', 'Allow') {
         foreach ($rule in $difference.Missing) {
             if ($rule.Action -ne $action) { continue }
+            $reason = & $Interruption
+            if ($reason) { throw $reason }
             # A rule of that name may be there, changed by hand. It may block something until this one does.
             $name = $rule.Name
             for ($i = 1; -not (Add-FirewallRule -Rule $rule -Name $name); $i++) { $name = "$($rule.Name)-$i" }

@@ -136,10 +136,15 @@ function Invoke-Standby {
 }
 
 function Invoke-Apply {
-    # Makes this pod's policy the node's. Call it alone.
+    # Makes this pod's policy the node's, and looks whether it is. Call it alone.
     param([hashtable] $Agent, [hashtable] $Seen, [string] $LogEvent, [string] $Why = '')
 
-    Sync-Firewall -Wanted $Agent.Wanted -Seen $Seen -Uid $Agent.Uid -Release $Agent.Release -Generation $Agent.Generation
+    $arguments = @{ Uid = $Agent.Uid; Release = $Agent.Release; Generation = $Agent.Generation }
+    Sync-Firewall -Wanted $Agent.Wanted -Seen $Seen @arguments -Interruption {
+        if (Test-Flag -Folder $Agent.State -Name 'stopping') { 'the pod ends' }
+    }
+    $left = Get-Difference -Wanted $Agent.Wanted -Seen (Get-FirewallState)
+    if ($left) { throw "Windows took the rules, but gives back others: $left" }
     $change = @{ Claimed = $true; Superseded = $false; Reason = $null; AppliedAt = Get-Timestamp }
     if ($LogEvent -eq 'healed') { $change.Heals = (Read-State -Folder $Agent.State).Heals + 1 }
     Write-Memory -Agent $Agent -Change $change
