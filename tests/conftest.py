@@ -9,5 +9,11 @@ imported.
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.strategies", "tests.lab.agents", "tests.lab.differential", "tests.lab.table"
+    "tests.strategies",
+    "tests.lab.agents",
+    "tests.lab.differential",
+    "tests.lab.table",
+    "tests.windows.agents",
+    "tests.windows.faults",
+    "tests.windows.pod",
 )

@@ -26,7 +26,7 @@ def find() -> None:
     found = shutil.which(named, path=SEARCH_PATH)
     if found is None:
         raise Missing(f"{named} is no program here; {_REMEDY}")
-    ask = "\"$($PSVersionTable.PSVersion)\""
+    ask = '"$($PSVersionTable.PSVersion)"'
     said = run([found, "-NoProfile", "-Command", ask], remedy=_REMEDY)
     version = re.match(r"(\d+)\.(\d+)", said)
     if version is None or (int(version[1]), int(version[2])) < _MINIMUM:

@@ -6,7 +6,15 @@ import importlib
 
 import pytest
 
-MODULES = ("tests.strategies", "tests.lab.agents", "tests.lab.differential", "tests.lab.table")
+MODULES = (
+    "tests.strategies",
+    "tests.lab.agents",
+    "tests.lab.differential",
+    "tests.lab.table",
+    "tests.windows.agents",
+    "tests.windows.faults",
+    "tests.windows.pod",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

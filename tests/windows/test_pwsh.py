@@ -38,7 +38,8 @@ def test_none_is_found(named: str, problem: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(pwsh.PwshMissingError) as caught:
         pwsh.find()
     assert str(caught.value) == (
-        f"{problem}; install PowerShell (see https://aka.ms/install-powershell) or set $PWSH"
+        f"{problem}; install PowerShell (sudo snap install powershell --classic, or see "
+        "https://aka.ms/install-powershell) or set $PWSH"
     )
 
 

@@ -40,8 +40,11 @@ function Invoke-Agent {
         Said           = $null
         Failure        = $null
         OwnerGoneSince = $null
-        # Whether it was said that the event log cannot be read.
+        # What the running agent remembers; see Read-State.
+        Memory         = $null
+        # Whether it was said that the event log cannot be read, that the memory cannot be written.
         Blind          = $false
+        Forgetful      = $false
     }
     switch ($Command) {
         'Run' { return Invoke-Run -Agent $agent }

@@ -15,8 +15,22 @@ function Write-Line {
     #>
     param([Parameter(Mandatory)] [string] $Text)
 
-    [Console]::Out.WriteLine($Text)
-    [Console]::Out.Flush()
+    # In UTF-8: Windows PowerShell would write the system's old code page.
+    $bytes = [System.Text.Encoding]::UTF8.GetBytes("$Text`n")
+    $stream = [Console]::OpenStandardOutput()
+    $stream.Write($bytes, 0, $bytes.Length)
+    $stream.Flush()
+}
+
+function Get-Line {
+    <#
+    .SYNOPSIS
+        A text with blanks for its control characters.
+    #>
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [AllowEmptyString()] [string] $Text)
+
+    return ($Text -replace '[\x00-\x1f]+', ' ').Trim()
 }
 
 function Write-Entry {
@@ -31,7 +45,7 @@ function Write-Entry {
         [Parameter(Mandatory)] [string] $Message
     )
 
-    $clean = foreach ($text in $Agent.Node, $Message) { ($text -replace '[\x00-\x1f]+', ' ').Replace('"', "'").Trim() }
+    $clean = foreach ($text in $Agent.Node, $Message) { (Get-Line -Text $text).Replace('"', "'") }
     Write-Line -Text ('time={0} level={1} event={2} node="{3}" policy={4} msg="{5}"' -f
         (Get-Timestamp), $Level, $LogEvent, $clean[0], $Agent.Generation, $clean[1])
 }
@@ -39,15 +53,25 @@ function Write-Entry {
 function Read-Policy {
     <#
     .SYNOPSIS
-        Reads and compiles this pod's policy, once: its own copy, or what is mounted until there is one.
+        Reads and compiles this pod's policy, once: its own copy, or what is mounted until there is one. Throws when it is
+        another pod's, or nothing that the chart makes.
     #>
     param([Parameter(Mandatory)] [hashtable] $Agent)
 
     if ($null -ne $Agent.Wanted) { return }
     $folder = Join-Path $Agent.State 'adopted'
-    if (-not (Test-Path -LiteralPath $folder)) { $folder = $Agent.Config }
-    $Agent.Policy = [System.IO.File]::ReadAllText((Join-Path $folder 'policy.json')) | ConvertFrom-Json
-    $Agent.Wanted = ConvertTo-FirewallRule -Policy $Agent.Policy
+    if (-not (Test-Path -LiteralPath $folder)) {
+        $folder = $Agent.Config
+        $why = Test-Bundle -Folder $folder -Hash $Agent.Hash
+        if ($why) { throw $why }
+    }
+    $path = Join-Path $folder 'policy.json'
+    try {
+        $Agent.Policy = [System.IO.File]::ReadAllText($path) | ConvertFrom-Json
+        $Agent.Wanted = ConvertTo-FirewallRule -Policy $Agent.Policy
+    } catch {
+        throw "$path is not what the chart makes: $($_.Exception.Message)"
+    }
 }
 
 function Invoke-Alone {
@@ -73,4 +97,4 @@ function Invoke-Alone {
     }
 }
 
-Export-ModuleMember -Function Write-Line, Write-Entry, Read-Policy, Invoke-Alone
+Export-ModuleMember -Function Write-Line, Get-Line, Write-Entry, Read-Policy, Invoke-Alone

@@ -23,6 +23,7 @@ $script:Properties = @(
     @{ Of = 'Rule'; Name = 'Profile'; Want = 'Any' }
     @{ Of = 'Rule'; Name = 'Direction' }
     @{ Of = 'Rule'; Name = 'Action' }
+    @{ Of = 'Rule'; Name = 'EdgeTraversalPolicy'; Want = 'Block' }
     @{ Of = 'Port'; Name = 'Protocol'; Want = 'UDP' }
     @{ Of = 'Port'; Name = 'LocalPort' }
     @{ Of = 'Port'; Name = 'RemotePort' }
@@ -58,9 +59,11 @@ function Get-FirewallState {
     $state = @{ Rules = New-Object 'System.Collections.Generic.List[object]'; Owner = $null; Standbys = @() }
     $found = @(Get-OwnRule -PolicyStore $script:Store)
     $guarding = foreach ($rule in $found) {
+        # A mark filters nothing: one that somebody enabled is none any more.
+        $disabled = "$($rule.Enabled)" -eq 'False'
         if ($rule.Name -eq $script:OwnerRule) {
-            $state.Owner = ConvertFrom-Mark -Text $rule.Description
-        } elseif ($rule.Name.StartsWith($script:StandbyPrefix)) {
+            $state.Owner = ConvertFrom-Mark -Text $(if ($disabled) { $rule.Description })
+        } elseif ($disabled -and $rule.Name.StartsWith($script:StandbyPrefix)) {
             $state.Standbys += $rule.Name.Substring($script:StandbyPrefix.Length)
         } else {
             $rule
@@ -232,7 +235,7 @@ function Write-OwnerMark {
 
     $text = "owner=$Uid release=$Release generation=$Generation"
     if ($Exists) {
-        Set-NetFirewallRule -Name $script:OwnerRule -PolicyStore $script:Store -Description $text -ErrorAction Stop
+        Set-NetFirewallRule -Name $script:OwnerRule -PolicyStore $script:Store -Enabled False -Description $text -ErrorAction Stop
     } else {
         Add-Mark -Name $script:OwnerRule -Description $text
     }
@@ -280,7 +283,7 @@ function Add-Mark {
 }
 
 function ConvertFrom-Mark {
-    # A mark that somebody changed beyond reading is nobody's.
+    # A mark that cannot be read is nobody's.
     [OutputType([hashtable])]
     param([AllowNull()] [string] $Text)
 

@@ -23,7 +23,7 @@ function Invoke-Check {
         $reason = Get-Reason -Agent $Agent
     }
     if ($reason) {
-        Write-Line -Text "not in force: $reason"
+        Write-Line -Text "not in force: $(Get-Line -Text $reason)"
         return 1
     }
     Write-Line -Text "in force: policy $($Agent.Generation), mode $($Agent.Policy.mode)"
@@ -127,15 +127,17 @@ function Get-RuleReason {
     [OutputType([string])]
     param([hashtable] $Agent, [hashtable] $Memory)
 
-    if (-not $Memory.AppliedAt) {
-        if ($Memory.Reason) { return $Memory.Reason }
-        return 'no policy was applied yet'
-    }
     $seen = Get-FirewallState
-    if ($null -eq $seen.Owner -or -not $seen.Owner.Uid) {
-        'nobody owns this node: the rules or their owner''s mark are gone'
-    } elseif ($seen.Owner.Uid -ne $Agent.Uid) {
-        return "superseded: pod $($seen.Owner.Uid) owns this node now"
+    $owner = ''
+    if ($null -ne $seen.Owner) { $owner = $seen.Owner.Uid }
+    if ($owner -ne $Agent.Uid) {
+        # Before its first apply a pod knows best itself what keeps it.
+        if (-not $Memory.Claimed) {
+            if ($Memory.Reason) { return $Memory.Reason }
+            return 'no policy was applied yet'
+        }
+        if ($owner) { return "superseded: pod $owner owns this node now" }
+        'nobody owns this node: the rules or their owner''s mark are gone (the agent puts them back at its next look)'
     }
     Read-Policy -Agent $Agent
     Get-Difference -Wanted $Agent.Wanted -Seen $seen

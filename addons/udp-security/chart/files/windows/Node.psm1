@@ -53,6 +53,7 @@ function Sync-Firewall {
     )
 
     $difference = Compare-Firewall -Wanted $Wanted -Seen $Seen
+    $added = @{}
     foreach ($action in 'Block', 'Allow') {
         foreach ($rule in $difference.Missing) {
             if ($rule.Action -ne $action) { continue }
@@ -61,6 +62,7 @@ function Sync-Firewall {
             # A rule of that name may be there, changed by hand. It may block something until this one does.
             $name = $rule.Name
             for ($i = 1; -not (Add-FirewallRule -Rule $rule -Name $name); $i++) { $name = "$($rule.Name)-$i" }
+            $added[$name] = $true
         }
     }
     $owner = $Seen.Owner
@@ -68,7 +70,10 @@ function Sync-Firewall {
         Write-OwnerMark -Uid $Uid -Release $Release -Generation $Generation -Exists ($null -ne $owner)
     }
     foreach ($action in 'Allow', 'Block') {
-        Remove-FirewallRule -Name @(foreach ($rule in $difference.Stale) { if ($rule.Action -eq $action) { $rule.Name } })
+        # A stale rule that somebody else deleted meanwhile may have left its name to one of the new ones.
+        Remove-FirewallRule -Name @(foreach ($rule in $difference.Stale) {
+                if ($rule.Action -eq $action -and -not $added.ContainsKey($rule.Name)) { $rule.Name }
+            })
     }
     if ($Seen.Standbys -contains $Uid) { Remove-FirewallRule -Name (Get-MarkName -Standby $Uid) }
 }
@@ -100,9 +105,9 @@ function Get-Difference {
     $difference = Compare-Firewall -Wanted $Wanted -Seen $Seen
     $parts = @(
         if ($difference.Missing.Count) { "$($difference.Missing.Count) of $($Wanted.Count) rules are missing or altered" }
-        if ($difference.Stale.Count) { "$($difference.Stale.Count) rules of our group are not this policy's" }
+        if ($difference.Stale.Count) { "$($difference.Stale.Count) in our group are not this policy's" }
     )
-    if ($parts) { return $parts -join ', ' }
+    if ($parts) { return ($parts -join ', ') + ' (the agent mends it at its next look)' }
 }
 
 function Get-Idleness {

@@ -34,7 +34,7 @@ function Invoke-Remove {
         $answer = @{ Code = 1; Message = "not removed: $($_.Exception.Message) (run this again)" }
     }
     if ($answer.Code -and -not $Stopping -and $hasState) { Write-Flag -Folder $Agent.State -Name $flag -Off }
-    Write-Line -Text $answer.Message
+    Write-Line -Text (Get-Line -Text $answer.Message)
     return $answer.Code
 }
 
@@ -62,7 +62,8 @@ function Remove-Own {
         }
     } elseif ($null -eq $seen.Owner -and -not $seen.Rules.Count -and -not $seen.Standbys) {
         $message = 'nothing to remove'
-    } elseif ($Stopping -and -not $owner -and -not (Read-State -Folder $Agent.State).Claimed) {
+    } elseif ($Stopping -and $null -ne $seen.Owner -and -not $owner -and -not (Read-State -Folder $Agent.State).Claimed) {
+        # Handed over to another pod. Without any mark they are what a first apply left that never came to its end.
         $message = 'the rules stay: this pod never owned them'
     } elseif ($Stopping -and $owner -and $others) {
         $handOver = $true

@@ -9,7 +9,8 @@ $ErrorActionPreference = 'Stop'
 function Read-State {
     <#
     .SYNOPSIS
-        What the agent knew last: Claimed, Superseded (bool), Reason, AppliedAt (text or $null), Heals (count).
+        What the agent knew last: Claimed (it owned the node once), Superseded (bool), Reason, AppliedAt (text or $null), Heals
+        (count). One who forgot all of it was here before, so it may have owned the node.
     #>
     [OutputType([hashtable])]
     param([Parameter(Mandatory)] [string] $Folder)
@@ -20,7 +21,9 @@ function Read-State {
         if (-not (Test-Path -LiteralPath $path)) { return $state }
         try {
             $saved = [System.IO.File]::ReadAllText($path) | ConvertFrom-Json
-            foreach ($name in @($state.Keys)) { $state[$name] = $saved.$name }
+            $known = @{}
+            foreach ($name in $state.Keys) { $known[$name] = $saved.$name }
+            $state = $known
             # PowerShell 7 reads dates where Windows PowerShell reads texts.
             if ($state.AppliedAt -is [datetime]) { $state.AppliedAt = Get-Timestamp -Time $state.AppliedAt }
             return $state
@@ -29,7 +32,8 @@ function Read-State {
             Start-Sleep -Milliseconds 100
         }
     }
-    throw "cannot read $path"
+    $state.Claimed = $true
+    return $state
 }
 
 function Write-State {
@@ -103,17 +107,29 @@ function Copy-Bundle {
 
     $to = Join-Path $Folder 'adopted'
     if (Test-Path -LiteralPath $to) { return }
-    $found = Get-BundleHash -Folder $From
-    if ($found -ne $Hash) {
-        return "$From holds policy $($found.Substring(0, 12)), not this pod's $($Hash.Substring(0, 12)) " +
-            '(the ConfigMap was changed without a rollout: run helm upgrade, or delete this pod after the rollout)'
-    }
+    $why = Test-Bundle -Folder $From -Hash $Hash
+    if ($why) { return $why }
     $new = "$to.new"
     if (Test-Path -LiteralPath $new) { Remove-Item -LiteralPath $new -Recurse -Force }
     $null = New-Item -ItemType Directory -Path $new
     foreach ($path in Get-BundleFile -Folder $From) { Copy-Item -LiteralPath $path -Destination $new }
     if ((Get-BundleHash -Folder $new) -ne $Hash) { return "cannot copy the policy to $new (is its emptyDir full?)" }
     Move-Item -LiteralPath $new -Destination $to
+}
+
+function Test-Bundle {
+    <#
+    .SYNOPSIS
+        Why a folder does not hold the files with this hash; nothing when it does.
+    #>
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [string] $Folder, [Parameter(Mandatory)] [AllowEmptyString()] [string] $Hash)
+
+    $found = Get-BundleHash -Folder $Folder
+    if ($found -ne $Hash) {
+        return "$Folder holds policy $($found.Substring(0, 12)), not this pod's $($Hash.PadRight(12).Substring(0, 12)) " +
+            '(the ConfigMap was changed without a rollout: run helm upgrade, or delete this pod after the rollout)'
+    }
 }
 
 function Get-BundleFile {
@@ -144,4 +160,4 @@ function Get-BundleHash {
     }
 }
 
-Export-ModuleMember -Function Read-State, Write-State, Get-Timestamp, Test-Flag, Write-Flag, Copy-Bundle
+Export-ModuleMember -Function Read-State, Write-State, Get-Timestamp, Test-Flag, Write-Flag, Copy-Bundle, Test-Bundle

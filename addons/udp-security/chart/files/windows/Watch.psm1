@@ -19,7 +19,7 @@ $script:Tick = 2
 function Invoke-Run {
     <#
     .SYNOPSIS
-        Guards the node until the pod is asked to stop; the exit code.
+        Guards the node until the pod is asked to stop; the exit code when it cannot.
     #>
     [OutputType([int])]
     param([Parameter(Mandatory)] [hashtable] $Agent)
@@ -32,13 +32,15 @@ function Invoke-Run {
     Write-Entry -Agent $Agent -Level info -LogEvent 'started' -Message "pod $($Agent.Uid)"
     # An earlier container of this pod may have been asked to stop; this one was not.
     Write-Flag -Folder $Agent.State -Name 'stopping' -Off
+    $Agent.Memory = Read-State -Folder $Agent.State
     while (-not (Test-Flag -Folder $Agent.State -Name 'stopping')) {
         $looked = [datetime]::Now
         Invoke-Pass -Agent $Agent
         Wait-Change -Agent $Agent -Since $looked
     }
     Write-Entry -Agent $Agent -Level info -LogEvent 'stopped' -Message 'the pod ends'
-    return 0
+    # With a container's first process all others end, the preStop hook that asked for this as well.
+    while ($true) { Start-Sleep -Seconds 60 }
 }
 
 function Invoke-Pass {
@@ -85,7 +87,7 @@ function Invoke-Reconcile {
         if ($null -ne $seen.Owner -and $seen.Owner.Uid -eq $Agent.Uid) { Clear-Firewall -Seen $seen }
         return
     }
-    $memory = Read-State -Folder $Agent.State
+    $memory = $Agent.Memory
     $seen = Get-FirewallState -MarksOnly:$memory.Superseded
     $owner = Get-Owner -Seen $seen
     if ($memory.Superseded -or ($memory.Claimed -and $owner -and $owner -ne $Agent.Uid)) {
@@ -146,7 +148,7 @@ function Invoke-Apply {
     $left = Get-Difference -Wanted $Agent.Wanted -Seen (Get-FirewallState)
     if ($left) { throw "Windows took the rules, but gives back others: $left" }
     $change = @{ Claimed = $true; Superseded = $false; Reason = $null; AppliedAt = Get-Timestamp }
-    if ($LogEvent -eq 'healed') { $change.Heals = (Read-State -Folder $Agent.State).Heals + 1 }
+    if ($LogEvent -eq 'healed') { $change.Heals = $Agent.Memory.Heals + 1 }
     Write-Memory -Agent $Agent -Change $change
     $before = Get-Owner -Seen $Seen
     if (-not $before) { $before = 'none' }
@@ -198,13 +200,16 @@ function Write-Memory {
     # Changes what the agent remembers. A full disk is no reason to stop guarding the node.
     param([hashtable] $Agent, [hashtable] $Change)
 
+    foreach ($name in $Change.Keys) { $Agent.Memory[$name] = $Change[$name] }
     try {
-        $state = Read-State -Folder $Agent.State
-        foreach ($name in $Change.Keys) { $state[$name] = $Change[$name] }
-        Write-State -Folder $Agent.State -State $state
+        Write-State -Folder $Agent.State -State $Agent.Memory
+        $Agent.Forgetful = $false
     } catch {
-        Write-Entry -Agent $Agent -Level warn -LogEvent 'no-state' -Message (
-            "cannot write to $($Agent.State): $_ (is its emptyDir full?)")
+        if (-not $Agent.Forgetful) {
+            Write-Entry -Agent $Agent -Level warn -LogEvent 'no-state' -Message (
+                "cannot write to $($Agent.State): $_ (is its emptyDir full?)")
+        }
+        $Agent.Forgetful = $true
     }
 }
 
