@@ -12,9 +12,17 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = "addons/udp-security/chart"
+# All Kubernetes objects: manifests/ is the rendered chart.
+OBJECTS = (
+    "addons/udp-security/manifests",
+    "tooling/udp_security/k2s/gitops_sync/sync-job.yaml",
+)
 SCHEMAS = ".tools/schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json"
 # Programs that these linters start themselves.
-ALSO_NEEDED = {"ct lint": ("helm", "yamale", "yamllint"), "kubeconform": ("helm", "kubeconform")}
+ALSO_NEEDED = {
+    "ct lint": ("helm", "yamale", "yamllint"),
+    "generated files": ("helm",),
+}
 
 
 class Linter(NamedTuple):
@@ -40,7 +48,7 @@ def linters() -> list[Linter]:
         Linter("shellcheck scripts", ["shellcheck", ".ci/run", *scripts()]),
         Linter("yamllint", ["yamllint", "--strict", "."]),
         Linter("helm lint", ["helm", "lint", "--strict", CHART]),
-        Linter("kubeconform", [str(ROOT / "build" / "kubeconform"), CHART, SCHEMAS]),
+        Linter("kubeconform", ["kubeconform", "-strict", "-schema-location", SCHEMAS, *OBJECTS]),
         Linter("reuse", ["reuse", "lint", "--lines"]),
     ]
 

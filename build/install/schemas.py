@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""Schemas of the Kubernetes objects that the chart renders, for kubeconform without network."""
+"""Schemas of the Kubernetes objects that the project writes, for kubeconform without network."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from report import say
 
 FOLDER = TOOLS / "schemas"
 # kubeconform's names for kind and API group: daemonset-apps-v1.json.
-_KINDS = ("configmap-v1", "daemonset-apps-v1", "namespace-v1")
+_KINDS = ("configmap-v1", "daemonset-apps-v1", "job-batch-v1", "namespace-v1")
 _SOURCE = "kubernetes_validate/kubernetes-json-schema/v1.36.0-local-strict"
 _REFERENCE = re.compile(r".*#/\$defs/")
 

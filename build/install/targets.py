@@ -15,6 +15,7 @@ import environment
 import golang
 import helm
 import kernel
+import kubectl
 import lockers
 import powershell
 import schemas
@@ -39,6 +40,7 @@ _NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
         kernel.load_bridge_filter,
         helm.install_for_tests,
         helm.install_helm3,
+        kubectl.install,
         powershell.find,
     ),
     "lint": (
@@ -49,7 +51,7 @@ _NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
         schemas.install,
         _chart_testing,
     ),
-    "generate": _BASE,
+    "generate": (*_BASE, helm.install_for_tests),
     "lock": (debian.install_python, lockers.install),
 }
 _CAN_GO_ON = ("test", "lint")

@@ -11,7 +11,7 @@ from tests.windows.agents import POLICY
 from tests.windows.pod import FILES
 from tests.windows.windows import FakeWindows
 
-# A stale rule has the name of a wanted one, as after an edit by hand, and is deleted after the look.
+# A stale rule has the name of a wanted one, as after an edit by hand. It is deleted after the look.
 _SCRIPT = """
 $ErrorActionPreference = 'Stop'
 foreach ($module in 'Firewall', 'Node', 'Compile') {

@@ -5,7 +5,7 @@
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-_INSTALLED = _PACKAGE / "_chart"
+_INSTALLED = _PACKAGE / "_addon" / "chart"
 _REPOSITORY = _PACKAGE.parent.parent / "addons" / "udp-security" / "chart"
 
 

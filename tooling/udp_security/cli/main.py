@@ -10,6 +10,7 @@ import click
 from udp_security.cli.demo import demo
 from udp_security.cli.errors import INTERNAL, INTERRUPTED, debug_option
 from udp_security.cli.explain import explain
+from udp_security.cli.package import package
 from udp_security.cli.render import render
 from udp_security.cli.validate import validate
 
@@ -64,6 +65,7 @@ cli.add_command(demo)
 cli.add_command(validate)
 cli.add_command(render)
 cli.add_command(explain)
+cli.add_command(package)
 
 
 def main() -> None:

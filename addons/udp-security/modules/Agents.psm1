@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# The agents on the nodes: where they run, what they say, and whether the policy is in force.
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+Import-Module (Join-Path $PSScriptRoot 'Common.psm1')
+
+$script:Mine = @('-n', 'udp-security', '-l', 'app.kubernetes.io/instance=udp-security')
+# The name that a self-test asks cluster DNS for: every cluster has it.
+$script:Asked = 'kubernetes.default.svc.cluster.local.'
+
+function Get-GovernedOs {
+    <#
+    .SYNOPSIS
+        The operating systems that this K2s has nodes of.
+    #>
+    [OutputType([string[]])]
+    param()
+
+    'linux'
+    if (-not (Get-SetupInfo).LinuxOnly) { 'windows' }
+}
+
+function Get-ClusterNode {
+    <#
+    .SYNOPSIS
+        The cluster's nodes: Name, Os, Ready.
+    #>
+    [OutputType([pscustomobject[]])]
+    param()
+
+    foreach ($node in @(Get-Field (Get-ToolJson -Name kubectl -Params 'get', 'nodes') 'items')) {
+        $ready = @(Get-Field $node 'status', 'conditions') | Where-Object { $_.type -eq 'Ready' }
+        [pscustomobject] @{
+            Name  = $node.metadata.name
+            Os    = Get-Field $node 'metadata', 'labels', 'kubernetes.io/os'
+            Ready = (Get-Field $ready 'status') -eq 'True'
+        }
+    }
+}
+
+function Get-AgentSet {
+    <#
+    .SYNOPSIS
+        The agents' DaemonSets: Name, Os, Desired, Current, Ready, Generation (of the policy) and Check, the agents' own check.
+    .PARAMETER Os
+        Only those for these operating systems.
+    #>
+    [OutputType([pscustomobject[]])]
+    param([Parameter(Mandatory)] [string[]] $Os)
+
+    foreach ($set in @(Get-Field (Get-ToolJson -Name kubectl -Params (@('get', 'daemonsets') + $script:Mine)) 'items')) {
+        $system = Get-Field $set 'metadata', 'labels', 'app.kubernetes.io/component'
+        if ($Os -notcontains $system) { continue }
+        $agent = @($set.spec.template.spec.containers)[0]
+        $hash = @(Get-Field $agent 'env') | Where-Object { $_.name -eq 'UDP_SECURITY_POLICY_SHA256' }
+        [pscustomobject] @{
+            Name       = $set.metadata.name
+            Os         = $system
+            Desired    = [int] (Get-Field $set 'status', 'desiredNumberScheduled')
+            Current    = [int] (Get-Field $set 'status', 'currentNumberScheduled')
+            Ready      = [int] (Get-Field $set 'status', 'numberReady')
+            Generation = "$(Get-Field $hash 'value')".PadRight(12).Substring(0, 12).Trim()
+            Check      = @(Get-Field $agent 'readinessProbe', 'exec', 'command')
+        }
+    }
+}
+
+function Get-AgentPod {
+    <#
+    .SYNOPSIS
+        The agents' pods that have a node: Name, Os, Node, Running, Leaving.
+    #>
+    [OutputType([pscustomobject[]])]
+    param()
+
+    foreach ($pod in @(Get-Field (Get-ToolJson -Name kubectl -Params (@('get', 'pods') + $script:Mine)) 'items')) {
+        $node = Get-Field $pod 'spec', 'nodeName'
+        if (-not $node) { continue }
+        [pscustomobject] @{
+            Name    = $pod.metadata.name
+            Os      = Get-Field $pod 'metadata', 'labels', 'app.kubernetes.io/component'
+            Node    = $node
+            Running = (Get-Field $pod 'status', 'phase') -eq 'Running'
+            Leaving = [bool] (Get-Field $pod 'metadata', 'deletionTimestamp')
+        }
+    }
+}
+
+function Invoke-InPod {
+    <#
+    .SYNOPSIS
+        Runs a command in an agent's pod; what Invoke-Tool returns.
+    #>
+    [OutputType([pscustomobject])]
+    param([Parameter(Mandatory)] [string] $Pod, [Parameter(Mandatory)] [string[]] $Command)
+
+    return Invoke-Tool -Name kubectl -Params (@('exec', $Pod, '-n', 'udp-security', '--') + $Command)
+}
+
+function Get-Words {
+    <#
+    .SYNOPSIS
+        What a command in a pod said for itself; what kubectl said where it said nothing.
+    #>
+    [OutputType([string])]
+    param([pscustomobject] $Of)
+
+    if ($Of.Text) { return $Of.Text }
+    return $Of.Said
+}
+
+function Get-AgentStatus {
+    <#
+    .SYNOPSIS
+        What an agent's `status` prints, an object; nothing when it does not answer.
+    .PARAMETER Set
+        The pod's DaemonSet, one of Get-AgentSet.
+    #>
+    param([Parameter(Mandatory)] [pscustomobject] $Set, [Parameter(Mandatory)] [pscustomobject] $Pod)
+
+    # The check's last word is the agent's command. Windows PowerShell takes it in any case.
+    $last = $Set.Check.Count - 1
+    $result = Invoke-InPod -Pod $Pod.Name -Command ($Set.Check[0..($last - 1)] + 'status')
+    if (-not $result.Success) { return }
+    try {
+        return ConvertFrom-Json -InputObject $result.Text
+    } catch {
+        Write-Log "The agent on node $($Pod.Node) printed no status: $($result.Said)"
+    }
+}
+
+function Get-Doubt {
+    <#
+    .SYNOPSIS
+        Why the policy is not in force on the nodes that are ready, one text each; nothing when it is.
+    #>
+    [OutputType([string[]])]
+    param([AllowEmptyCollection()] [pscustomobject[]] $Sets, [AllowEmptyCollection()] [pscustomobject[]] $Nodes)
+
+    $ready = @($Nodes | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
+    $pods = @(Get-AgentPod | Where-Object { -not $_.Leaving -and $ready -contains $_.Node })
+    foreach ($set in $Sets) {
+        if ($set.Current -lt $set.Desired) { "$($set.Name): $($set.Current) of $($set.Desired) pods exist" }
+        foreach ($pod in @($pods | Where-Object { $_.Os -eq $set.Os })) {
+            $check = Invoke-InPod -Pod $pod.Name -Command $set.Check
+            if (-not $check.Success) {
+                "node $($pod.Node): $(Get-Words -Of $check)"
+            } elseif ($set.Generation -and $check.Text -notmatch [regex]::Escape($set.Generation)) {
+                "node $($pod.Node): an older policy is in force still ($($check.Text))"
+            }
+        }
+    }
+}
+
+function Wait-InForce {
+    <#
+    .SYNOPSIS
+        Waits until the policy is in force on all nodes that are ready. Throws why it is not, where.
+    .DESCRIPTION
+        Nodes that are not ready are named and left out: their agents will apply the policy when they are back.
+    .PARAMETER Os
+        The operating systems whose agents count.
+    #>
+    [OutputType([void])]
+    param([Parameter(Mandatory)] [int] $Timeout, [Parameter(Mandatory)] [string[]] $Os)
+
+    $deadline = [datetime]::UtcNow.AddSeconds($Timeout)
+    $nodes = @(Get-ClusterNode)
+    $sets = @(Get-AgentSet -Os $Os)
+    $down = @(foreach ($node in $nodes) { if (-not $node.Ready -and $Os -contains $node.Os) { $node } })
+    $problem = ''
+    foreach ($set in $sets) {
+        # A rollout counts nodes that are not ready, too.
+        if ($down | Where-Object { $_.Os -eq $set.Os }) { continue }
+        $left = [math]::Max(1, [int] ($deadline - [datetime]::UtcNow).TotalSeconds)
+        $params = 'rollout', 'status', "daemonset/$($set.Name)", '-n', 'udp-security', "--timeout=${left}s"
+        $rollout = Invoke-Tool -Name kubectl -Params $params
+        if (-not $rollout.Success) { $problem = "the rollout of $($set.Name) did not end ($($rollout.Said)); "; break }
+    }
+    if ($down) {
+        $names = ($down | ForEach-Object { $_.Name }) -join ', '
+        Write-Log "Not ready, so skipped: $names. The agents there apply the policy as soon as these nodes are back." -Console
+    }
+    # After a rollout only a moment, for a change of rules in progress.
+    if (-not $down) { $deadline = [datetime]::UtcNow.AddSeconds(6) }
+    while ($true) {
+        $sets = @(Get-AgentSet -Os $Os)
+        $doubts = @(Get-Doubt -Sets $sets -Nodes $nodes)
+        if (-not $problem -and -not $doubts) { return }
+        if ($problem -or [datetime]::UtcNow -ge $deadline) { throw "The policy is not in force: $problem$($doubts -join '; ')" }
+        Start-Sleep -Seconds 2
+    }
+}
+
+function Assert-ClusterDns {
+    <#
+    .SYNOPSIS
+        Throws unless cluster DNS answers the Linux nodes that are ready.
+    .DESCRIPTION
+        Any answer will do, also that the name does not exist.
+    #>
+    [OutputType([void])]
+    param()
+
+    $service = Get-ToolJson -Name kubectl -Params 'get', 'service', 'kube-dns', '-n', 'kube-system'
+    $server = $service.spec.clusterIP
+    $ready = @(Get-ClusterNode | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
+    foreach ($pod in @(Get-AgentPod | Where-Object { $_.Os -eq 'linux' -and -not $_.Leaving -and $ready -contains $_.Node })) {
+        foreach ($attempt in 1..3) {
+            $answer = Invoke-InPod -Pod $pod.Name -Command 'nslookup', '-type=a', $script:Asked, $server
+            if ($answer.Success -or $answer.Said -match 'NXDOMAIN|No answer') { break }
+            if ($answer.Said -match 'executable file not found') {
+                Write-Log "linux.image has no nslookup: whether cluster DNS answers node $($pod.Node) is not known" -Console
+                break
+            }
+            if ($attempt -eq 3) {
+                throw "Cluster DNS ($server) did not answer node $($pod.Node) under this policy: $(Get-Words -Of $answer)"
+            }
+        }
+    }
+}
+
+Export-ModuleMember -Function Get-GovernedOs, Get-ClusterNode, Get-AgentSet, Get-AgentPod, Get-AgentStatus, Wait-InForce,
+    Assert-ClusterDns

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# Calling kubectl and helm through K2s, reading what they print, and failing.
+
+# In this module only: K2s's own modules run native programs and read properties that may be missing.
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+function Get-Failure {
+    <#
+    .SYNOPSIS
+        An exception to throw, with a code of K2s's.
+    .DESCRIPTION
+        What fails with a plain `throw` has the code of the command that failed.
+    #>
+    [OutputType([System.InvalidOperationException])]
+    param([Parameter(Mandatory)] [string] $Message, [Parameter(Mandatory)] [string] $Code)
+
+    $failure = New-Object System.InvalidOperationException $Message
+    $failure.Data['code'] = $Code
+    return $failure
+}
+
+function Invoke-Tool {
+    <#
+    .SYNOPSIS
+        Runs kubectl or helm. Success, Text (standard output) and Said (all output), as texts without blanks around them.
+    #>
+    [OutputType([pscustomobject])]
+    param(
+        [Parameter(Mandatory)] [ValidateSet('kubectl', 'helm')] [string] $Name,
+        [Parameter(Mandatory)] [string[]] $Params
+    )
+
+    if ($Name -eq 'helm') { $result = Invoke-Helm -Params $Params } else { $result = Invoke-Kubectl -Params $Params }
+    # K2s merges standard error into the output, as error records, also when all went well.
+    $lines = @($result.Output | Where-Object { $null -ne $_ })
+    $printed = @($lines | Where-Object { $_ -isnot [System.Management.Automation.ErrorRecord] })
+    return [pscustomobject] @{
+        Success = [bool] $result.Success
+        Text    = ($printed -join "`n").Trim()
+        Said    = (@($lines | ForEach-Object { "$_" }) -join "`n").Trim()
+    }
+}
+
+function Get-ToolText {
+    <#
+    .SYNOPSIS
+        What kubectl or helm prints. Throws what it says when it fails.
+    #>
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory)] [ValidateSet('kubectl', 'helm')] [string] $Name,
+        [Parameter(Mandatory)] [string[]] $Params
+    )
+
+    $result = Invoke-Tool -Name $Name -Params $Params
+    if (-not $result.Success) { throw "'$Name $($Params[0]) $($Params[1])' failed: $($result.Said)" }
+    return $result.Text
+}
+
+function Get-ToolJson {
+    <#
+    .SYNOPSIS
+        What kubectl or helm prints as JSON, as objects; nothing for null. Throws what it says when it fails.
+    #>
+    param(
+        [Parameter(Mandatory)] [ValidateSet('kubectl', 'helm')] [string] $Name,
+        [Parameter(Mandatory)] [string[]] $Params
+    )
+
+    $text = Get-ToolText -Name $Name -Params ($Params + '-o', 'json')
+    # In two steps: Windows PowerShell emits an array as one object.
+    $found = ConvertFrom-Json -InputObject $text
+    if ($null -ne $found) { return $found }
+}
+
+function Get-Field {
+    <#
+    .SYNOPSIS
+        A member of an object that was JSON, or nothing where any part of the path is missing.
+    #>
+    param([AllowNull()] $Object, [Parameter(Mandatory)] [string[]] $Path)
+
+    foreach ($name in $Path) {
+        if ($null -eq $Object) { return }
+        $property = $Object.PSObject.Properties[$name]
+        if ($null -eq $property) { return }
+        $Object = $property.Value
+    }
+    if ($null -ne $Object) { return $Object }
+}
+
+function Write-Text {
+    <#
+    .SYNOPSIS
+        Writes a file, UTF-8 without a byte order mark, which Windows PowerShell's own cmdlets cannot.
+    #>
+    param([Parameter(Mandatory)] [string] $Path, [Parameter(Mandatory)] [string] $Text)
+
+    [System.IO.File]::WriteAllText($Path, "$Text`n")
+}
+
+Export-ModuleMember -Function Get-Failure, Invoke-Tool, Get-ToolText, Get-ToolJson, Get-Field, Write-Text

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# What `k2s addons status udp-security` shows: properties of Name, Value, Okay (true, false, null: no matter) and Message.
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+foreach ($module in 'Common', 'Agents', 'Release') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+
+$script:Remedy = "Try restarting the cluster with 'k2s start' or disable and re-enable the addon with " +
+    "'k2s addons disable udp-security' and 'k2s addons enable udp-security'"
+$script:SystemNames = @{ linux = 'Linux'; windows = 'Windows' }
+
+function Get-StatusProperty {
+    <#
+    .SYNOPSIS
+        All properties. Never throws: what cannot be asked is a property that is not okay.
+    #>
+    [OutputType([hashtable[]])]
+    param()
+
+    try {
+        $sets = @(Get-AgentSet -Os (Get-GovernedOs))
+        if (-not $sets) { throw 'There are no agents in the cluster' }
+        $answers = @(Get-Answer -Sets $sets)
+        $values = Get-ReleaseValue -All
+        $sets | ForEach-Object { Get-RolloutProperty -Set $_ }
+        Get-ModeProperty -Values $values
+        Get-GenerationProperty -Answers $answers
+        Get-ForceProperty -Answers $answers
+        Get-DeniedProperty -Values $values -Answers $answers
+        Get-ChangeProperty -Answers $answers
+    } catch {
+        Get-Property -Name 'IsStatusKnown' -Value $false -Okay $false -Message "$($_.Exception.Message). $script:Remedy"
+    }
+}
+
+function Get-Property {
+    <#
+    .SYNOPSIS
+        A property with exactly the keys that K2s takes.
+    #>
+    [OutputType([hashtable])]
+    param([string] $Name, $Value, [AllowNull()] $Okay, [string] $Message)
+
+    return @{ Name = $Name; Value = $Value; Okay = $Okay; Message = $Message }
+}
+
+function Get-Answer {
+    <#
+    .SYNOPSIS
+        Each agent on a node that is ready: Set, Node and Status, which is null when it does not answer.
+    #>
+    [OutputType([pscustomobject[]])]
+    param([pscustomobject[]] $Sets)
+
+    $ready = @(Get-ClusterNode | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
+    $pods = @(Get-AgentPod | Where-Object { $_.Running -and -not $_.Leaving -and $ready -contains $_.Node })
+    foreach ($set in $Sets) {
+        foreach ($pod in @($pods | Where-Object { $_.Os -eq $set.Os })) {
+            [pscustomobject] @{ Set = $set; Node = $pod.Node; Status = Get-AgentStatus -Set $set -Pod $pod }
+        }
+    }
+}
+
+function Get-RolloutProperty {
+    <#
+    .SYNOPSIS
+        How many of an operating system's agents are ready.
+    #>
+    [OutputType([hashtable])]
+    param([pscustomobject] $Set)
+
+    $system = $script:SystemNames[$Set.Os]
+    $okay = $Set.Ready -ge $Set.Desired
+    $message = "The agents on $system nodes are running ($($Set.Ready) of $($Set.Desired) ready)"
+    if (-not $okay) {
+        $message = "The agents on $system nodes are not all running ($($Set.Ready) of $($Set.Desired) ready). $script:Remedy"
+    }
+    return Get-Property -Name "Is${system}DaemonsetRunning" -Value $okay -Okay $okay -Message $message
+}
+
+function Get-ModeProperty {
+    <#
+    .SYNOPSIS
+        What happens to flows that no rule allows.
+    #>
+    [OutputType([hashtable])]
+    param($Values)
+
+    $mode = "$(Get-Field $Values 'mode')"
+    $message = "Mode $mode`: UDP flows that no rule allows are denied"
+    if ($mode -eq 'audit') { $message = 'Mode audit: UDP flows that no rule allows pass, and Linux nodes count them' }
+    return Get-Property -Name 'Mode' -Value $mode -Okay $null -Message $message
+}
+
+function Get-GenerationProperty {
+    <#
+    .SYNOPSIS
+        Whether every node has the policy that was rolled out last. Linux and Windows nodes have their own forms of it.
+    #>
+    [OutputType([hashtable])]
+    param([AllowEmptyCollection()] [pscustomobject[]] $Answers)
+
+    $seen = @($Answers | ForEach-Object { "$($_.Set.Os) $(Get-Field $_.Status 'generation')" } | Select-Object -Unique)
+    $other = @($Answers | Where-Object { (Get-Field $_.Status 'generation') -ne $_.Set.Generation } | ForEach-Object { $_.Node })
+    $okay = -not $other
+    $message = "All nodes have the same policy ($($seen -join ', '))"
+    if (-not $okay) { $message = "These nodes have another policy than the one rolled out: $($other -join ', '). $script:Remedy" }
+    return Get-Property -Name 'IsPolicyTheSame' -Value $okay -Okay $okay -Message $message
+}
+
+function Get-ForceProperty {
+    <#
+    .SYNOPSIS
+        Whether the policy is in force on every node that is ready, or where not and why.
+    #>
+    [OutputType([hashtable])]
+    param([AllowEmptyCollection()] [pscustomobject[]] $Answers)
+
+    $reasons = @(foreach ($answer in $Answers) {
+            if ($null -eq $answer.Status) {
+                "node $($answer.Node): the agent does not answer"
+            } elseif (-not (Get-Field $answer.Status 'healthy')) {
+                "node $($answer.Node): $(Get-Field $answer.Status 'reason')"
+            }
+        })
+    if (-not $Answers) { $reasons = @('no agent runs on a node that is ready') }
+    $okay = -not $reasons
+    $message = "The policy is in force on $($Answers.Count) node(s)"
+    if (-not $okay) { $message = "The policy is not in force: $($reasons -join '; '). $script:Remedy" }
+    return Get-Property -Name 'IsPolicyInForce' -Value $okay -Okay $okay -Message $message
+}
+
+function Get-DeniedProperty {
+    <#
+    .SYNOPSIS
+        Windows nodes count nothing.
+    #>
+    [OutputType([hashtable])]
+    param($Values, [AllowEmptyCollection()] [pscustomobject[]] $Answers)
+
+    $packets = [long] 0
+    foreach ($answer in $Answers) {
+        foreach ($direction in 'ingress', 'egress', 'forward') {
+            $packets += [long] (Get-Field $answer.Status 'counters', 'denied', $direction, 'packets')
+        }
+    }
+    $message = "Packets denied on Linux nodes: $packets"
+    if ((Get-Field $Values 'mode') -eq 'audit') { $message = "Packets that enforce would have denied on Linux nodes: $packets" }
+    return Get-Property -Name 'DeniedPackets' -Value $packets -Okay $null -Message $message
+}
+
+function Get-ChangeProperty {
+    <#
+    .SYNOPSIS
+        When a node's policy changed last.
+    #>
+    [OutputType([hashtable])]
+    param([AllowEmptyCollection()] [pscustomobject[]] $Answers)
+
+    $times = @($Answers | ForEach-Object { Get-Field $_.Status 'appliedAt' } | ForEach-Object { ConvertTo-Timestamp -Time $_ })
+    $last = $times | Sort-Object | Select-Object -Last 1
+    if (-not $last) { $last = 'never' }
+    return Get-Property -Name 'LastChange' -Value $last -Okay $null -Message "Last change of a node's policy: $last"
+}
+
+function ConvertTo-Timestamp {
+    <#
+    .SYNOPSIS
+        RFC 3339 in UTC. PowerShell 7 reads such a text as a date.
+    #>
+    [OutputType([string])]
+    param($Time)
+
+    if ($Time -isnot [datetime]) { return "$Time" }
+    return $Time.ToUniversalTime().ToString('yyyy-MM-ddTHH:mm:ssZ', [System.Globalization.CultureInfo]::InvariantCulture)
+}
+
+Export-ModuleMember -Function Get-StatusProperty

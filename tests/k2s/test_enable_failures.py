@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""Enabling that fails brings the state before back: nothing, or the policy that was in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.k2s.cli import ERROR, Cli, Outcome
+from tests.k2s.cluster import Cluster, Node
+from tests.k2s.host import Call, Host
+from tests.k2s.tree import K2s
+
+
+def failed(outcome: Outcome, *words: str) -> bool:
+    """Whether it is an error of Enable.ps1's that says so."""
+    assert (outcome.code, outcome.severity, outcome.id) == (1, ERROR, "addon-enable-failed")
+    assert all(word in outcome.error for word in words), outcome.error
+    return True
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("words", ["kubectl apply", "helm upgrade"])
+def test_a_program_fails(k2s: K2s, host: Host, cli: Cli, words: str, done: bool) -> None:
+    host.fail(words, "Error: connection refused", done=done)
+    assert failed(cli.enable(), "connection refused")
+    assert k2s.nothing_left()
+
+
+@pytest.mark.parametrize(
+    "words", ["helm history", "helm show", "kubectl get nodes", "kubectl rollout status"]
+)
+def test_a_question_is_not_answered(k2s: K2s, host: Host, cli: Cli, words: str) -> None:
+    host.fail(words, "Unable to connect to the server: EOF")
+    assert failed(cli.enable(), "EOF")
+    assert k2s.nothing_left()
+
+
+@pytest.mark.parametrize("function", ["Copy-ScriptsToHooksDir", "Add-AddonToSetupJson"])
+def test_k2s_itself_fails(k2s: K2s, host: Host, cli: Cli, function: str) -> None:
+    host.fail(function, "Access to the path is denied.")
+    assert failed(cli.enable(), "Access to the path is denied.")
+    assert k2s.enabled() is None
+    assert k2s.in_force() == {}
+    assert k2s.cluster.objects == {}
+
+
+@pytest.mark.parametrize("name", ["kubemaster", "winhost"])
+def test_an_agent_refuses(k2s: K2s, cluster: Cluster, cli: Cli, name: str) -> None:
+    cluster.node(name).refuses = "the pod bridge is not in cluster.podCIDRs"
+    outcome = cli.enable()
+    assert failed(outcome, name, "the pod bridge is not in cluster.podCIDRs")
+    assert k2s.nothing_left()
+
+
+def test_the_rollout_takes_too_long(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    cluster.node("winhost").takes = 100
+    assert failed(cli.enable({"timeout": 10}), "udp-security-windows", "timed out")
+    assert k2s.nothing_left()
+
+
+def test_one_timeout_for_both(cluster: Cluster, cli: Cli) -> None:
+    """A Linux node that takes its time leaves the Windows node as much."""
+    for node in cluster.nodes:
+        node.takes = 8
+    assert cli.enable({"timeout": 10}).error == ""
+
+
+def test_a_node_is_ready_but_does_not_answer(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    cluster.node("winhost").silent = True
+    assert failed(cli.enable(), "winhost", "i/o timeout")
+    assert k2s.nothing_left()
+
+
+def test_dns_is_cut(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    cluster.dns_answers = lambda node: node.rules is None or node.rules.mode == "audit"
+    outcome = cli.enable()
+    assert failed(outcome, "DNS", "172.21.0.10", "kubemaster")
+    assert "taken back" in outcome.error
+    assert k2s.nothing_left()
+
+
+def test_dns_is_slow(cluster: Cluster, cli: Cli) -> None:
+    """One lost packet is no reason."""
+    answers = iter([False, True])
+    cluster.dns_answers = lambda node: next(answers)
+    assert cli.enable().error == ""
+
+
+def test_going_back_fails_as_well(k2s: K2s, host: Host, cli: Cli) -> None:
+    """Both reasons, and what to do; a disable then cleans up, though K2s has it not enabled."""
+    host.fail("helm upgrade", "Error: conflict", done=True)
+    host.fail("helm uninstall", "Error: unreachable")
+    outcome = cli.enable()
+    assert failed(outcome, "conflict", "unreachable", "k2s addons disable udp-security")
+    assert k2s.enabled() is None
+    assert cli.disable().error == ""
+    assert k2s.nothing_left()
+
+
+def test_what_a_node_that_is_off_keeps(k2s: K2s, cluster: Cluster, cli: Cli, host: Host) -> None:
+    """It goes off in the middle: its rules can't be taken back, and the user is told where."""
+
+    def watch(call: Call) -> None:
+        if str(call).startswith("kubectl exec") and cluster.node("winhost").ready:
+            cluster.node("winhost").ready = False
+            cluster.settle()
+
+    host.watch = watch
+    cluster.dns_answers = lambda node: False
+    assert failed(cli.enable())
+    assert cluster.pods == []
+    assert "udp-security" not in cluster.namespaces
+    assert "kubemaster" not in k2s.in_force()
+
+
+# A release that is there already: after an upgrade of K2s, or from a Helm user.
+
+
+@pytest.fixture
+def policy_before(k2s: K2s, cli: Cli, tmp_path: Path) -> Iterator[str]:
+    """A release in audit mode with a rule, which K2s does not have for enabled. Its policy."""
+    path = tmp_path / "before.yaml"
+    rule = {"name": "before", "direction": "ingress", "ports": [7]}
+    path.write_text(yaml.safe_dump({"mode": "audit", "rules": [rule]}), encoding="utf-8")
+    assert cli.enable({"values": str(path)}).error == ""
+    setup = k2s.setup()
+    del setup["EnabledAddons"]
+    k2s.write_setup(setup)
+    yield generation(k2s)
+    assert "udp-security" in k2s.cluster.namespaces
+
+
+def generation(k2s: K2s) -> str:
+    rules = k2s.cluster.node("kubemaster").rules
+    assert rules
+    return rules.generation
+
+
+def test_a_release_before_keeps_its_values(
+    k2s: K2s, cli: Cli, host: Host, policy_before: str
+) -> None:
+    assert cli.enable().error == ""
+    assert generation(k2s) == policy_before
+    assert host.helm.revisions()[-1].values["rules"][0]["name"] == "before"
+
+
+def test_a_release_before_takes_a_new_mode(k2s: K2s, cli: Cli, policy_before: str) -> None:
+    assert cli.enable({"mode": "enforce"}).error == ""
+    assert k2s.in_force()["kubemaster"] == "enforce"
+
+
+def test_new_values_replace_those_before(
+    k2s: K2s, cli: Cli, host: Host, policy_before: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "new.yaml"
+    path.write_text("{}\n")
+    assert cli.enable({"values": str(path)}).error == ""
+    assert host.helm.revisions()[-1].values == {}
+    assert k2s.in_force()["kubemaster"] == "enforce"
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_helm_fails_over_a_release(
+    k2s: K2s, host: Host, cli: Cli, policy_before: str, done: bool
+) -> None:
+    host.fail("helm upgrade", "Error: conflict", done=done)
+    assert failed(cli.enable({"mode": "enforce"}), "conflict")
+    assert generation(k2s) == policy_before
+    assert k2s.in_force() == {"kubemaster": "audit", "winhost": "audit"}
+    assert k2s.enabled() is None
+
+
+def test_an_agent_refuses_a_change(
+    k2s: K2s, cluster: Cluster, host: Host, cli: Cli, policy_before: str
+) -> None:
+    """The node that refuses keeps what it had; the others get it back."""
+    cluster.node("winhost").refuses = "group policy ignores local rules"
+    outcome = cli.enable({"mode": "enforce"})
+    assert failed(outcome, "winhost", "in force again")
+    assert generation(k2s) == policy_before
+    assert k2s.in_force() == {"kubemaster": "audit", "winhost": "audit"}
+    assert host.helm.revisions()[-1].values["mode"] == "audit"
+
+
+def test_dns_is_cut_by_a_change(
+    k2s: K2s, cluster: Cluster, cli: Cli, policy_before: str
+) -> None:
+    cluster.dns_answers = lambda node: node.rules is None or node.rules.mode == "audit"
+    assert failed(cli.enable({"mode": "enforce"}), "DNS")
+    assert generation(k2s) == policy_before
+
+
+def test_helm_was_killed_before(k2s: K2s, host: Host, cli: Cli, policy_before: str) -> None:
+    """Helm refuses everything while a revision is pending."""
+    host.helm.revisions()[-1].status = "superseded"
+    pending = host.helm.revisions()[-1].__class__(**vars(host.helm.revisions()[-1]))
+    host.helm.revisions()[-1].status = "deployed"
+    pending.number, pending.status = 2, "pending-upgrade"
+    host.helm.revisions().append(pending)
+    assert cli.enable().error == ""
+    assert generation(k2s) == policy_before
+
+
+def test_helm_was_killed_in_the_first_installation(k2s: K2s, host: Host, cli: Cli) -> None:
+    assert cli.enable().error == ""
+    k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
+    host.helm.revisions()[-1].status = "pending-install"
+    assert cli.enable().error == ""
+    assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
+
+
+def test_a_node_that_is_off_while_the_policy_changes(
+    k2s: K2s, cluster: Cluster, cli: Cli, policy_before: str
+) -> None:
+    """The DaemonSet's surge waits for it: the nodes that are ready may not get the policy. Then
+    Enable says so and goes back, rather than call it enabled."""
+    worker = Node("worker-7", "linux", "172.19.1.107", "172.20.7.0/24")
+    cluster.nodes.insert(0, worker)
+    cluster.settle()
+    worker.ready = False
+    cluster.settle()
+    outcome = cli.enable({"mode": "enforce", "timeout": 10})
+    assert "worker-7" in outcome.text
+    if outcome.code:
+        assert failed(outcome, "kubemaster", "older policy")
+        assert generation(k2s) == policy_before
+    else:
+        assert k2s.in_force()["kubemaster"] == "enforce"
