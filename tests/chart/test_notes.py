@@ -42,7 +42,7 @@ def test_audit_says_that_nothing_is_denied(helm: Helm) -> None:
     notes = helm.notes({"mode": "audit", "denyAction": "reject"})
     assert notes.startswith("The agents are told to AUDIT this policy: nothing is denied.\n")
     assert "counted as denied, but passing: every UDP flow that no rule allows\n" in notes
-    assert "Windows nodes:  no firewall rules are installed, and nothing is counted\n" in notes
+    assert "Windows nodes:  no firewall rules are installed, and nothing is counted; " in notes
     assert "ENFORCE" not in notes and "reject" not in notes
 
 

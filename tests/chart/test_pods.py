@@ -157,7 +157,7 @@ def test_the_windows_container_runs_the_agent(windows: Rendered) -> None:
     assert container["command"] == [*POWERSHELL, "-Command", "Run"]
     assert container["readinessProbe"] == {
         "exec": {"command": [*POWERSHELL, "-Command", "Check"]},
-        "periodSeconds": 30,
+        "periodSeconds": 60,
         "timeoutSeconds": 30,
         "failureThreshold": 1,
     }

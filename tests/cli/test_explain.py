@@ -266,7 +266,7 @@ def test_windows_has_rules_and_a_scope_of_its_own(run: Run) -> None:
         ("denyAction=reject", "DENY: no rule allows it (drop, as Windows cannot reject)"),
         (
             "mode=audit",
-            "DENY: no rule allows it; it would be denied, but passes, uncounted on Windows "
+            "DENY: no rule allows it; it would be denied, but Windows gets no rules for that "
             "(mode audit)",
         ),
     ],
@@ -336,3 +336,33 @@ def test_invalid_values(run: Run) -> None:
     result = run("explain", *flow, "--set", "mode=x", "-o", "json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["valid"] is False
+
+
+CLOSED = "Note: Windows' own rules and default decide about this inbound flow: it is closed unless"
+
+
+@pytest.mark.parametrize(
+    ("source", "setting", "noted"),
+    [
+        ("172.20.0.5", "mode=audit", True),
+        ("10.7.0.1", "mode=enforce", True),
+        ("172.20.0.5", "mode=enforce", False),
+        ("172.19.1.1", "mode=audit", False),
+    ],
+    ids=["audit", "outside the scope", "judged", "its own address"],
+)
+def test_what_windows_leaves_alone_is_not_open(
+    run: Run, source: str, setting: str, noted: bool
+) -> None:
+    arguments = ["--os", "windows", "--direction", "ingress", "--from", source]
+    result = run("explain", *arguments, "--to", "172.19.1.1", "--port", "9", "--set", setting)
+    assert (CLOSED in result.stdout) is noted
+
+
+@pytest.mark.parametrize("system", ["linux", "windows"])
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_a_nodes_own_address_is_not_judged(run: Run, system: str, direction: str) -> None:
+    arguments = ["--os", system, "--direction", direction, "--from", "172.19.1.1"]
+    result = run("explain", *arguments, "--to", "172.19.1.1", "--port", "9", "-o", "json")
+    found = json.loads(result.stdout)
+    assert (found["verdict"], found["judged"], found["nearest"]) == ("allow", False, [])

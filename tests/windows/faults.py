@@ -32,7 +32,9 @@ _EVENTS: Final = "Get-WinEvent"
 
 def contents(node: Node) -> list[str]:
     """What the rules in force say, comparable between nodes."""
-    return sorted(json.dumps({**record, "Name": ""}, sort_keys=True) for record in node.rules())
+    # Neither its name nor the pod that made it is what a rule does.
+    plain = {"Name": "", "Description": ""}
+    return sorted(json.dumps({**record, **plain}, sort_keys=True) for record in node.rules())
 
 
 def wait_in_force(node: Node, pod: Pod, wanted: list[str]) -> None:

@@ -91,6 +91,12 @@ def overridden(windows: FakeWindows) -> None:
     windows.add(name, StoreType="GroupPolicy", Group="corporate", Protocol="UDP")
 
 
+def shadowed(windows: FakeWindows) -> None:
+    """As above, and it poses as one of our group."""
+    name = rule(windows, "Block", "Inbound")["Name"]
+    windows.add(name, StoreType="GroupPolicy", Group=GROUP, Protocol="UDP")
+
+
 def mark(**settings: Any) -> Hand:
     return lambda windows: windows.edit(OWNER_MARK, **settings)
 
@@ -126,6 +132,7 @@ NOT_ENFORCED: Final[dict[str, Case]] = {
     "local-rules-ignored": ignoring("Domain", "Private", "Public"),
     "local-rules-ignored-in-one-profile": ignoring("Public"),
     "overridden": Case(overridden, ("1 of {} rules are stored but not in effect", "group policy")),
+    "shadowed": Case(shadowed, ("1 of {} rules are stored but not in effect", "group policy")),
     "all-deleted": Case(lambda w: w.delete_all(), ("nobody owns this node", "{0} of {0} rules")),
     "all-rules-deleted": Case(all_rules_deleted, ("{0} of {0} rules are missing",)),
     "block-deleted": Case(lambda w: w.delete(rule(w, "Block", "Outbound")["Name"]), (DIFFERS,)),

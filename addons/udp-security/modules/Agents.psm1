@@ -161,7 +161,8 @@ function Wait-InForce {
     .SYNOPSIS
         Waits until the policy is in force on all nodes that are ready. Throws why it is not, where.
     .DESCRIPTION
-        Nodes that are not ready are named and left out: their agents will apply the policy when they are back.
+        Nodes that are not ready are named and left out: their agents will apply the policy when they are back. Their pods of
+        before are dropped, since each would hold up the rollout on all other nodes.
     .PARAMETER Os
         The operating systems whose agents count.
     #>
@@ -172,6 +173,8 @@ function Wait-InForce {
     $nodes = @(Get-ClusterNode)
     $sets = @(Get-AgentSet -Os $Os)
     $down = @(foreach ($node in $nodes) { if (-not $node.Ready -and $Os -contains $node.Os) { $node } })
+    $stuck = @(Get-AgentPod | Where-Object { @($down | ForEach-Object { $_.Name }) -contains $_.Node })
+    if ($stuck) { Remove-AgentPod -Pod @($stuck | ForEach-Object { $_.Name }) }
     $problem = ''
     foreach ($set in $sets) {
         # A rollout counts nodes that are not ready, too.
@@ -194,6 +197,20 @@ function Wait-InForce {
         if ($problem -or [datetime]::UtcNow -ge $deadline) { throw "The policy is not in force: $problem$($doubts -join '; ')" }
         Start-Sleep -Seconds 2
     }
+}
+
+function Remove-AgentPod {
+    <#
+    .SYNOPSIS
+        Drops pods that cannot end by themselves.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'K2s calls it without anybody to ask')]
+    [OutputType([void])]
+    param([Parameter(Mandatory)] [string[]] $Pod)
+
+    $params = @('delete', 'pod') + $Pod + '-n', 'udp-security', '--force', '--grace-period=0', '--ignore-not-found'
+    $null = Get-ToolText -Name kubectl -Params $params
 }
 
 function Assert-ClusterDns {
@@ -225,4 +242,4 @@ function Assert-ClusterDns {
 }
 
 Export-ModuleMember -Function Get-GovernedOs, Get-ClusterNode, Get-AgentSet, Get-AgentPod, Get-AgentStatus, Wait-InForce,
-    Assert-ClusterDns
+    Remove-AgentPod, Assert-ClusterDns

@@ -31,9 +31,7 @@ function Wait-Removal {
     $names = ($pods | ForEach-Object { $_.Node } | Select-Object -Unique) -join ', '
     Write-Log ("The agents on these nodes did not end: $names. Where their rules are still in force when the node is back, run " +
         "'nft delete table $script:Table' (Linux) or 'Remove-NetFirewallRule -Group udp-security' (Windows) there") -Console
-    $dropped = @($pods | ForEach-Object { $_.Name })
-    $params = @('delete', 'pod') + $dropped + '-n', 'udp-security', '--force', '--grace-period=0', '--ignore-not-found'
-    $null = Get-ToolText -Name kubectl -Params $params
+    Remove-AgentPod -Pod @($pods | ForEach-Object { $_.Name })
 }
 
 function Clear-ControlPlane {

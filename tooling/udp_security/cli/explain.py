@@ -137,8 +137,16 @@ def explain(
     policy = Policy.from_values(values, os=system)
     flow = Flow(direction, source, destination, port)
     decision = decide(policy, flow)
+    if _is_own(flow):
+        decision = Decision("allow", judged=False, rules=())
     misses = nearest(policy.rules, flow) if decision.verdict == "deny" else []
     notes = _notes(values, flow, system)
+    left_alone = not decision.judged or policy.mode == "audit"
+    if system == "windows" and direction == "ingress" and left_alone and not _is_local(flow):
+        notes.append(
+            "Windows' own rules and default decide about this inbound flow: it is closed unless "
+            "another rule of the host allows it"
+        )
     if output == "json":
         _print_json(policy, flow, system, decision, misses, notes)
     else:
@@ -154,10 +162,20 @@ def _notes(values: Mapping[str, Any], flow: Flow, system: OperatingSystem) -> li
         )
     if is_loopback(flow):
         notes.append("loopback traffic always passes")
-    elif flow.source == flow.destination and flow.direction != "forward":
+    elif _is_own(flow):
         way = "goes over lo" if system == "linux" else "is loopback traffic"
         notes.append(f"traffic between a node's own addresses {way} and is never judged")
     return notes + (_linux_notes if system == "linux" else _windows_notes)(values["cluster"], flow)
+
+
+def _is_own(flow: Flow) -> bool:
+    """Whether a node talks to itself by one of its own addresses."""
+    return flow.source == flow.destination and flow.direction != "forward"
+
+
+def _is_local(flow: Flow) -> bool:
+    """Whether the flow never leaves the node."""
+    return is_loopback(flow) or _is_own(flow)
 
 
 def _linux_notes(cluster: Mapping[str, Any], flow: Flow) -> list[str]:
@@ -246,15 +264,15 @@ def _aside(description: str) -> str:
 def _verdict(policy: Policy, flow: Flow, system: OperatingSystem, decision: Decision) -> Text:
     if not decision.judged:
         scope = f"outside the policy's scope ({policy.scope})"
-        reason = "loopback" if is_loopback(flow) else scope
+        reason = "loopback" if _is_local(flow) else scope
         return Text.assemble(("ALLOW", "bold green"), f": not judged: {reason}")
     if decision.verdict == "allow":
         return Text.assemble(("ALLOW", "bold green"))
     if policy.mode == "audit":
-        counted = "passes and is counted" if system == "linux" else "passes, uncounted on Windows"
+        fate = "passes and is counted" if system == "linux" else "Windows gets no rules for that"
         return Text.assemble(
             ("DENY", "bold yellow"),
-            f": no rule allows it; it would be denied, but {counted} (mode audit)",
+            f": no rule allows it; it would be denied, but {fate} (mode audit)",
         )
     action: str = policy.deny_action
     if system == "windows" and action == "reject":

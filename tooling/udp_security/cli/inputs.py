@@ -4,9 +4,10 @@
 
 import gc
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from udp_security.chart import ChartMissingError, chart_dir
 from udp_security.cli.errors import CANNOT_RUN, INVALID, CannotRunError
+from udp_security.policy import idle
 from udp_security.values import validation
 from udp_security.values.merge import Values
 from udp_security.values.problem import ValuesError, ValuesProblem
@@ -115,6 +117,12 @@ def print_problems(problems: Sequence[ValuesProblem], to: Console) -> None:
 def print_problems_to_stderr(problems: Sequence[ValuesProblem]) -> None:
     """The problems as text, for commands whose standard output is for something else."""
     print_problems(problems, console(stderr=True))
+
+
+def print_notes(values: Mapping[str, Any]) -> None:
+    """On standard error: which rules of valid values do nothing on some nodes."""
+    for note in idle.notes(values):
+        click.echo(f"Note: {note}", err=True)
 
 
 def print_problems_as_json(problems: Sequence[ValuesProblem]) -> None:

@@ -4,7 +4,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ import yaml
 
 from udp_security import helm
 from udp_security.cli.errors import CannotRunError, UserError, debug_option
-from udp_security.cli.inputs import chart, require_valid, values_options
+from udp_security.cli.inputs import chart, print_notes, require_valid, values_options
 from udp_security.policy.model import SYSTEMS
 
 _EPILOG = """\b
@@ -89,7 +88,7 @@ def render(
         raise UserError(f"Helm cannot render the chart: {error}") from error
     if ruleset is None:
         click.echo(manifest, nl=False)
-        _note_forward(values.merged)
+        print_notes(values.merged)
     elif not values.merged[ruleset]["enabled"]:
         raise UserError(
             f"there is no {ruleset} ruleset: {ruleset}.enabled is false "
@@ -99,22 +98,7 @@ def render(
         click.echo(_file(manifest, "policy.nft"), nl=False)
     else:
         click.echo(_windows_ruleset(_file(manifest, "policy.json")), nl=False)
-        _note_forward(values.merged)
-
-
-def _note_forward(values: Mapping[str, Any]) -> None:
-    """Says which rules were meant for Windows nodes too, by default perhaps, and are not there."""
-    names = [
-        rule["name"]
-        for rule in values["rules"]
-        if rule["direction"] == "forward" and "windows" in rule.get("os", SYSTEMS)
-    ]
-    if values["windows"]["enabled"] and names:
-        click.echo(
-            f"Note: {len(names)} rule(s) of direction forward do not apply to Windows hosts: "
-            f"{', '.join(names)} (os: [linux] says so)",
-            err=True,
-        )
+        print_notes(values.merged)
 
 
 def _windows_ruleset(policy: str) -> str:

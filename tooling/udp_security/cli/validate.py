@@ -9,6 +9,7 @@ from udp_security.cli.inputs import (
     check,
     console,
     output_option,
+    print_notes,
     print_problems,
     print_problems_as_json,
     values_options,
@@ -56,4 +57,5 @@ def validate(
         click.echo(
             f"{names}: valid ({count} {'rule' if count == 1 else 'rules'}, mode {values['mode']})"
         )
+        print_notes(values)
     context.exit(checked.exit_code)

@@ -7,7 +7,7 @@ SPDX-License-Identifier: MIT
 What the agents get, as files of a ConfigMap for each operating system. The pod template carries the files' hash, so that a pod
 never runs or loads another pod's.
 In: dict "root" $. Sets on the same dict: data, a dict of linux, windows (where governed), each a dict of the files' texts. A
-wrong policy is refused where nothing is governed, too, as `udp-security validate` does.
+wrong policy is refused where nothing is governed, too, as `udp-security validate` does. Leaves udp-security.idle on the root.
 */ -}}
 {{- define "udp-security.data" -}}
 {{- $out := . -}}
@@ -16,6 +16,8 @@ wrong policy is refused where nothing is governed, too, as `udp-security validat
   {{- $p := dict "root" .root -}}
   {{- include "udp-security.policy" $p -}}
   {{- include "udp-security.errors.fail" $p.errors -}}
+  {{- $_ := set .root "udp-security.idle" dict -}}
+  {{- include "udp-security.policy.idle" (dict "policy" $p "idle" (get .root "udp-security.idle")) -}}
   {{- $limit := (.root.Files.Get "files/policy/limits.yaml" | fromYaml).configMapBytes | int -}}
   {{- $data := dict -}}
   {{- range $os := list "linux" "windows" -}}

@@ -30,8 +30,13 @@ if ((Split-Path -Leaf $PSScriptRoot) -eq 'adopted') { $root = Split-Path -Parent
 $adopted = Join-Path (Join-Path $root 'state') 'adopted'
 $agent = Join-Path $adopted 'Agent.ps1'
 if ($PSScriptRoot -ne $adopted -and (Test-Path -LiteralPath $agent)) {
-    & $agent @PSBoundParameters
-    exit $LASTEXITCODE
+    Import-Module (Join-Path $PSScriptRoot 'State.psm1')
+    # Not a copy that somebody has laid hands on.
+    if (-not (Test-Bundle -Folder $adopted -Hash "$env:UDP_SECURITY_POLICY_SHA256")) {
+        Remove-Module -Name State
+        & $agent @PSBoundParameters
+        exit $LASTEXITCODE
+    }
 }
 
 Import-Module (Join-Path $PSScriptRoot 'Agent.psm1')

@@ -40,6 +40,9 @@ function Invoke-Agent {
         Said           = $null
         Failure        = $null
         OwnerGoneSince = $null
+        # The last event in the firewall's log that the agent has taken into account, and whether this pass changed anything.
+        LastChange     = 0
+        Changed        = $false
         # What the running agent remembers; see Read-State.
         Memory         = $null
         # Whether it was said that the event log cannot be read, that the memory cannot be written.

@@ -8,6 +8,9 @@ $ErrorActionPreference = 'Stop'
 
 foreach ($module in 'State', 'Compile') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
 
+# Seconds to wait for another agent, well below the time that a pod has for its preStop hook.
+$script:Patience = 20
+
 function Write-Line {
     <#
     .SYNOPSIS
@@ -60,11 +63,9 @@ function Read-Policy {
 
     if ($null -ne $Agent.Wanted) { return }
     $folder = Join-Path $Agent.State 'adopted'
-    if (-not (Test-Path -LiteralPath $folder)) {
-        $folder = $Agent.Config
-        $why = Test-Bundle -Folder $folder -Hash $Agent.Hash
-        if ($why) { throw $why }
-    }
+    if (-not (Test-Path -LiteralPath $folder)) { $folder = $Agent.Config }
+    $why = Test-Bundle -Folder $folder -Hash $Agent.Hash
+    if ($why) { throw $why }
     $path = Join-Path $folder 'policy.json'
     try {
         $Agent.Policy = [System.IO.File]::ReadAllText($path) | ConvertFrom-Json
@@ -78,22 +79,32 @@ function Invoke-Alone {
     <#
     .SYNOPSIS
         Runs a block while no other agent of this machine looks at or changes the rules.
+    .DESCRIPTION
+        Any process can hold the mutex back, so it is waited for only so long. Two agents at once may each undo what the other
+        did, and find that at their next looks; a node without rules would be worse.
     #>
-    param([Parameter(Mandatory)] [scriptblock] $Block)
+    param([Parameter(Mandatory)] [hashtable] $Agent, [Parameter(Mandatory)] [scriptblock] $Block)
 
-    $mutex = New-Object System.Threading.Mutex($false, 'Global\udp-security')
+    $mutex = $null
+    $held = $false
     try {
-        try {
-            if (-not $mutex.WaitOne([timespan]::FromSeconds(60))) {
-                throw 'another agent has been changing the rules for a minute'
-            }
-        } catch [System.Threading.AbandonedMutexException] {
-            # Its last holder died; what it left is seen and mended like any other change.
-            Write-Debug 'abandoned'
+        $mutex = New-Object System.Threading.Mutex($false, 'Global\udp-security')
+        $held = $mutex.WaitOne([timespan]::FromSeconds($script:Patience))
+    } catch [System.Threading.AbandonedMutexException] {
+        # Its last holder died; what it left is seen and mended like any other change.
+        $held = $true
+    } catch {
+        Write-Debug "no mutex: $_"
+    }
+    try {
+        if (-not $held) {
+            Write-Entry -Agent $Agent -Level warn -LogEvent 'not-alone' -Message (
+                'the mutex Global\udp-security cannot be had: another agent is slow, or some process holds it. Going on without')
         }
-        try { & $Block } finally { $mutex.ReleaseMutex() }
+        & $Block
     } finally {
-        $mutex.Dispose()
+        if ($held) { $mutex.ReleaseMutex() }
+        if ($null -ne $mutex) { $mutex.Dispose() }
     }
 }
 

@@ -17,6 +17,8 @@ Import-Module (Join-Path $PSScriptRoot 'Cover.psm1')
 $script:Limit = 500
 # Above this many allow rules few matter more than exact: then they allow what the block rules cut to size.
 $script:Exact = 64
+# With more different sets of local addresses than this, looking at each costs more than it saves.
+$script:Narrow = 8
 
 function ConvertTo-FirewallRule {
     <#
@@ -138,11 +140,31 @@ function Get-BlockBox {
     [OutputType([System.Collections.IList])]
     param([object[]] $Rules, [int[]] $Judged, [int[]] $LocalUniverse)
 
-    $segments = Get-Segment -Rules $Rules
-    # First as if every rule held for all local addresses. What narrow rules leave closed comes on top.
+    $arguments = @{ Rules = $Rules; Segments = Get-Segment -Rules $Rules; Judged = $Judged; LocalUniverse = $LocalUniverse }
+    # Where many rules are narrow in the same few ways, it takes fewer boxes to look at the local addresses one by one.
+    $ways = @{}
+    $many = 0
+    foreach ($rule in $Rules) {
+        if ($rule.Narrow) {
+            $ways[$rule.Local -join ' '] = $true
+            $many++
+        }
+    }
+    if ($many -gt $script:Exact -and $ways.Count -le $script:Narrow) {
+        $byLocal = Get-BoxByLocal @arguments
+        if ((Measure-Cover -Boxes $byLocal -Limit $script:Limit) -lt $many) { return , $byLocal }
+    }
+    return , (Get-BoxByPort @arguments)
+}
+
+function Get-BoxByPort {
+    # First as if every rule held for all local addresses. What narrow rules leave closed comes on top, port by port.
+    [OutputType([System.Collections.IList])]
+    param([object[]] $Rules, [System.Collections.IList] $Segments, [int[]] $Judged, [int[]] $LocalUniverse)
+
     $columns = [ordered] @{}
     $extras = [ordered] @{}
-    foreach ($segment in $segments) {
+    foreach ($segment in $Segments) {
         $members = @(foreach ($i in $segment.Rules) { $Rules[$i] })
         $allowed = Get-Union -Sets @(foreach ($rule in $members) { , $rule.Remote })
         Add-Port -To $columns -Key ($allowed -join ' ') -Ports $segment.Ports -Box @{ Allowed = $allowed }
@@ -160,6 +182,27 @@ function Get-BlockBox {
         $boxes.Add(@{ Ports = $box.Ports; Remote = $box.Remote; Local = $null })
     }
     foreach ($box in (Get-Box -From $extras)) { $boxes.Add($box) }
+    return , $boxes
+}
+
+function Get-BoxByLocal {
+    # The complement anew for each set of local addresses to which the same rules apply.
+    [OutputType([System.Collections.IList])]
+    param([object[]] $Rules, [System.Collections.IList] $Segments, [int[]] $Judged, [int[]] $LocalUniverse)
+
+    $boxes = New-Object 'System.Collections.Generic.List[object]'
+    foreach ($class in (Get-LocalClass -Rules $Rules -Universe $LocalUniverse)) {
+        $applies = @{}
+        foreach ($i in $class.Rules) { $applies[$i] = $true }
+        $columns = [ordered] @{}
+        foreach ($segment in $Segments) {
+            $allowed = Get-Union -Sets @(foreach ($i in $segment.Rules) { if ($applies.ContainsKey($i)) { , $Rules[$i].Remote } })
+            Add-Port -To $columns -Key ($allowed -join ' ') -Ports $segment.Ports -Box @{ Allowed = $allowed }
+        }
+        foreach ($box in (Get-Cover -Columns (Get-Box -From $columns) -Judged $Judged -Limit $script:Limit)) {
+            $boxes.Add(@{ Ports = $box.Ports; Remote = $box.Remote; Local = $class.Local })
+        }
+    }
     return , $boxes
 }
 

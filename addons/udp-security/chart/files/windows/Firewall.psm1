@@ -14,19 +14,29 @@ $script:OwnerRule = 'udp-security-owner'
 $script:StandbyPrefix = 'udp-security-standby-'
 $script:Description = 'Kept by the udp-security agent, which undoes changes. Its values in the cluster say what is allowed.'
 $script:Channel = 'Microsoft-Windows-Windows Firewall With Advanced Security/Firewall'
-# Rule added, changed, deleted, all deleted; the later numbers are those of newer systems.
-$script:ChangeEvents = 2004, 2071, 2005, 2073, 2006, 2052, 2033, 2059
+# A setting or a profile's setting changed; a rule was added, changed, deleted, all were deleted. Newer systems have further
+# numbers for the same.
+$script:ChangeEvents = 2002, 2003, 2004, 2071, 2097, 2005, 2073, 2099, 2006, 2052, 2033, 2059
+# The most names in one call: each is a condition of one query, of which WMI takes a limited number.
+$script:Batch = 50
 
-# What makes a rule what it is, and which filter tells. Want is what all our rules have; without it, each rule says it itself.
+# What makes a rule what it is, and which filter tells. Want is what all our rules have, and what systems without that property
+# have, too; without it, each rule says it itself.
 $script:Properties = @(
     @{ Of = 'Rule'; Name = 'Enabled'; Want = 'True' }
     @{ Of = 'Rule'; Name = 'Profile'; Want = 'Any' }
     @{ Of = 'Rule'; Name = 'Direction' }
     @{ Of = 'Rule'; Name = 'Action' }
     @{ Of = 'Rule'; Name = 'EdgeTraversalPolicy'; Want = 'Block' }
+    @{ Of = 'Rule'; Name = 'LooseSourceMapping'; Want = 'False' }
+    @{ Of = 'Rule'; Name = 'LocalOnlyMapping'; Want = 'False' }
+    @{ Of = 'Rule'; Name = 'Owner'; Want = '' }
+    @{ Of = 'Rule'; Name = 'Platform'; Want = '' }
+    @{ Of = 'Rule'; Name = 'RemoteDynamicKeywordAddresses'; Want = '' }
     @{ Of = 'Port'; Name = 'Protocol'; Want = 'UDP' }
     @{ Of = 'Port'; Name = 'LocalPort' }
     @{ Of = 'Port'; Name = 'RemotePort' }
+    @{ Of = 'Port'; Name = 'DynamicTarget'; Want = 'Any' }
     @{ Of = 'Address'; Name = 'LocalAddress' }
     @{ Of = 'Address'; Name = 'RemoteAddress' }
     @{ Of = 'Application'; Name = 'Program'; Want = 'Any' }
@@ -48,7 +58,8 @@ function Get-FirewallState {
     .SYNOPSIS
         What the firewall holds of ours, in a fixed number of calls however many rules there are.
     .OUTPUTS
-        Rules (Name, Action, Key: see Get-RuleKey), Owner (Uid, Release, Generation; $null without a mark), Standbys (uids).
+        Rules (Name, Action, Direction, Pod that made it, Key: see Get-RuleKey), Owner (Uid, Release, Generation; $null without
+        a mark), Standbys (uids).
     #>
     [OutputType([hashtable])]
     param(
@@ -88,12 +99,19 @@ function Get-FirewallState {
             if ($null -eq $filter) {
                 # A rule deleted between two of the calls: it equals no wanted one.
                 $values[$property.Name] = 'gone'
-            } elseif ($filter.PSObject.Properties[$property.Name]) {
-                # A property that this Windows does not know restricts nothing.
+            } elseif (-not $property.ContainsKey('Want') -or $filter.PSObject.Properties[$property.Name]) {
                 $values[$property.Name] = $filter.($property.Name)
             }
         }
-        $state.Rules.Add(@{ Name = $rule.Name; Action = "$($rule.Action)"; Key = Get-RuleKey -Values $values })
+        $pod = ''
+        if ("$($rule.Description)" -match 'pod=(\S+)$') { $pod = $Matches[1] }
+        $state.Rules.Add(@{
+                Name      = $rule.Name
+                Action    = "$($rule.Action)"
+                Direction = "$($rule.Direction)"
+                Pod       = $pod
+                Key       = Get-RuleKey -Values $values
+            })
     }
     return $state
 }
@@ -137,14 +155,20 @@ function Get-CanonicalAddress {
 function Get-EffectiveRule {
     <#
     .SYNOPSIS
-        The names of our rules that are in effect. A group policy, for one, can leave local rules without any.
+        What those of our rules do that are in effect, by name: direction and action. A group policy can leave local rules
+        without effect, or put one of its own in a rule's place.
     #>
     [OutputType([hashtable])]
     param()
 
-    $names = @{}
-    foreach ($rule in Get-OwnRule -PolicyStore ActiveStore) { if ("$($rule.Enabled)" -eq 'True') { $names[$rule.Name] = $true } }
-    return $names
+    $effective = @{}
+    foreach ($rule in Get-OwnRule -PolicyStore ActiveStore) {
+        $source = $rule.PSObject.Properties['PolicyStoreSourceType']
+        if ("$($rule.Enabled)" -eq 'True' -and ($null -eq $source -or "$($source.Value)" -ne 'GroupPolicy')) {
+            $effective[$rule.Name] = "$($rule.Direction) $($rule.Action)"
+        }
+    }
+    return $effective
 }
 
 function Get-OwnRule {
@@ -174,12 +198,17 @@ function Add-FirewallRule {
         Adds one compiled rule under a name of its own; whether the name was free.
     #>
     [OutputType([bool])]
-    param([Parameter(Mandatory)] [hashtable] $Rule, [Parameter(Mandatory)] [string] $Name)
+    param(
+        [Parameter(Mandatory)] [hashtable] $Rule,
+        [Parameter(Mandatory)] [string] $Name,
+        # The uid of the pod that adds it.
+        [Parameter(Mandatory)] [string] $Pod
+    )
 
     $arguments = @{
         Name          = $Name
         DisplayName   = $Rule.DisplayName
-        Description   = $script:Description
+        Description   = "$script:Description pod=$Pod"
         Group         = $script:Group
         PolicyStore   = $script:Store
         Enabled       = 'True'
@@ -195,8 +224,7 @@ function Add-FirewallRule {
     try {
         $null = New-NetFirewallRule @arguments -ErrorAction Stop
     } catch {
-        # ERROR_ALREADY_EXISTS, whatever language its text has.
-        if ($_.FullyQualifiedErrorId -notlike 'Windows System Error 183,*') { throw }
+        if (-not (Test-Taken -Record $_)) { throw }
         return $false
     }
     return $true
@@ -205,19 +233,29 @@ function Add-FirewallRule {
 function Remove-FirewallRule {
     <#
     .SYNOPSIS
-        Removes rules by name, one call for all; names that are gone are no error.
+        Removes rules by name, many in a call; names that are gone are no error.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'internal; the agent is never interactive')]
     param([Parameter(Mandatory)] [AllowEmptyCollection()] [string[]] $Name)
 
     # Without a selection the cmdlet removes every rule of the system.
-    if (-not $Name) { return }
-    try {
-        Remove-NetFirewallRule -Name $Name -PolicyStore $script:Store -ErrorAction Stop
-    } catch {
-        if ($_.FullyQualifiedErrorId -notlike 'CmdletizationQuery_NotFound*') { throw }
+    for ($i = 0; $i -lt $Name.Length; $i += $script:Batch) {
+        $part = $Name[$i..([Math]::Min($i + $script:Batch, $Name.Length) - 1)]
+        try {
+            Remove-NetFirewallRule -Name $part -PolicyStore $script:Store -ErrorAction Stop
+        } catch {
+            if ($_.FullyQualifiedErrorId -notlike 'CmdletizationQuery_NotFound*') { throw }
+        }
     }
+}
+
+function Test-Taken {
+    # Whether a rule could not be added because its name is taken: ERROR_ALREADY_EXISTS, whatever language its text has.
+    [OutputType([bool])]
+    param([System.Management.Automation.ErrorRecord] $Record)
+
+    return $Record.FullyQualifiedErrorId -like 'Windows System Error 183,*'
 }
 
 function Write-OwnerMark {
@@ -279,7 +317,12 @@ function Add-Mark {
         Protocol    = 'UDP'
         RemotePort  = '9'
     }
-    $null = New-NetFirewallRule @arguments -ErrorAction Stop
+    try {
+        $null = New-NetFirewallRule @arguments -ErrorAction Stop
+    } catch {
+        if (-not (Test-Taken -Record $_)) { throw }
+        throw "a rule outside our group has the name $Name, which this agent needs (Remove-NetFirewallRule -Name $Name)"
+    }
 }
 
 function ConvertFrom-Mark {
@@ -328,6 +371,7 @@ function Get-EffectiveProfile {
             DefaultInboundAction            = "$($found.DefaultInboundAction)"
             DefaultOutboundAction           = "$($found.DefaultOutboundAction)"
             AllowLocalFirewallRules         = "$($found.AllowLocalFirewallRules)"
+            AllowInboundRules               = "$($found.AllowInboundRules)"
             AllowUnicastResponseToMulticast = "$($found.AllowUnicastResponseToMulticast)"
             DisabledInterfaceAliases        = [string[]] @(foreach ($alias in $found.DisabledInterfaceAliases) {
                     if ($alias -and "$alias" -ne 'NotConfigured') { "$alias" }
@@ -351,23 +395,23 @@ function Get-InterfaceOfAddress {
     }
 }
 
-function Test-FirewallChange {
+function Get-LastChange {
     <#
     .SYNOPSIS
-        Whether the firewall's event log has a change of some rule, ours or not, since a time.
+        The number of the last event that tells of a change in the firewall, by whomever; 0 when there is none.
     #>
-    [OutputType([bool])]
-    param([Parameter(Mandatory)] [datetime] $Since)
+    [OutputType([long])]
+    param()
 
     try {
-        $filter = @{ LogName = $script:Channel; Id = $script:ChangeEvents; StartTime = $Since }
-        return $null -ne (Get-WinEvent -FilterHashtable $filter -MaxEvents 1 -ErrorAction Stop)
+        $filter = @{ LogName = $script:Channel; Id = $script:ChangeEvents }
+        return [long] (Get-WinEvent -FilterHashtable $filter -MaxEvents 1 -ErrorAction Stop).RecordId
     } catch {
-        if ($_.FullyQualifiedErrorId -like 'NoMatchingEventsFound*') { return $false }
+        if ($_.FullyQualifiedErrorId -like 'NoMatchingEventsFound*') { return [long] 0 }
         throw
     }
 }
 
 Export-ModuleMember -Function Get-FirewallState, Get-RuleKey, Get-EffectiveRule, Add-FirewallRule, Remove-FirewallRule,
     Write-OwnerMark, Write-StandbyMark, Get-MarkName, Get-FirewallService, Get-EffectiveProfile, Get-InterfaceOfAddress,
-    Test-FirewallChange
+    Get-LastChange

@@ -140,7 +140,8 @@ function Get-RuleReason {
         'nobody owns this node: the rules or their owner''s mark are gone (the agent puts them back at its next look)'
     }
     Read-Policy -Agent $Agent
-    Get-Difference -Wanted $Agent.Wanted -Seen $seen
+    $difference = Get-Difference -Wanted $Agent.Wanted -Seen $seen
+    if ($difference) { "$difference (the agent mends it at its next look)" }
     Get-Idleness -Seen $seen
 }
 

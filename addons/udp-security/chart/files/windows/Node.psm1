@@ -61,7 +61,7 @@ function Sync-Firewall {
             if ($reason) { throw $reason }
             # A rule of that name may be there, changed by hand. It may block something until this one does.
             $name = $rule.Name
-            for ($i = 1; -not (Add-FirewallRule -Rule $rule -Name $name); $i++) { $name = "$($rule.Name)-$i" }
+            for ($i = 1; -not (Add-FirewallRule -Rule $rule -Name $name -Pod $Uid); $i++) { $name = "$($rule.Name)-$i" }
             $added[$name] = $true
         }
     }
@@ -81,14 +81,23 @@ function Sync-Firewall {
 function Clear-Firewall {
     <#
     .SYNOPSIS
-        Removes all that is ours: allows first, the mark of the owner last.
+        Removes all that is ours, or all that one pod made: allows first, the mark of the owner last. Throws when some of it
+        stays.
     #>
-    param([Parameter(Mandatory)] [hashtable] $Seen)
+    param(
+        [Parameter(Mandatory)] [hashtable] $Seen,
+        # The uid of the one pod, which is not the owner.
+        [string] $Pod = ''
+    )
 
     foreach ($action in 'Allow', 'Block') {
-        Remove-FirewallRule -Name @(foreach ($rule in $Seen.Rules) { if ($rule.Action -eq $action) { $rule.Name } })
+        Remove-FirewallRule -Name @(foreach ($rule in $Seen.Rules) {
+                if ($rule.Action -eq $action -and (-not $Pod -or $rule.Pod -eq $Pod)) { $rule.Name }
+            })
     }
-    Remove-FirewallRule -Name @(Get-MarkName -Standby $Seen.Standbys -Owner:($null -ne $Seen.Owner))
+    if (-not $Pod) { Remove-FirewallRule -Name @(Get-MarkName -Standby $Seen.Standbys -Owner:($null -ne $Seen.Owner)) }
+    $left = @((Get-FirewallState).Rules | Where-Object { -not $Pod -or $_.Pod -eq $Pod })
+    if ($left) { throw "$($left.Count) rules are still there" }
 }
 
 function Get-Difference {
@@ -107,7 +116,7 @@ function Get-Difference {
         if ($difference.Missing.Count) { "$($difference.Missing.Count) of $($Wanted.Count) rules are missing or altered" }
         if ($difference.Stale.Count) { "$($difference.Stale.Count) in our group are not this policy's" }
     )
-    if ($parts) { return ($parts -join ', ') + ' (the agent mends it at its next look)' }
+    if ($parts) { return $parts -join ', ' }
 }
 
 function Get-Idleness {
@@ -120,10 +129,12 @@ function Get-Idleness {
 
     if (-not $Seen.Rules.Count) { return }
     $effective = Get-EffectiveRule
-    $idle = @(foreach ($rule in $Seen.Rules) { if (-not $effective.ContainsKey($rule.Name)) { $rule.Name } })
+    $idle = @(foreach ($rule in $Seen.Rules) {
+            if ("$($effective[$rule.Name])" -ne "$($rule.Direction) $($rule.Action)") { $rule.Name }
+        })
     if ($idle) {
         return "$($idle.Count) of $($Seen.Rules.Count) rules are stored but not in effect " +
-            '(does a group policy ignore local rules?)'
+            '(does a group policy ignore or replace local rules?)'
     }
 }
 
@@ -183,6 +194,12 @@ function Get-NotGoverned {
         if ($found.AllowUnicastResponseToMulticast -ne 'False') {
             'answers from any address for 4 seconds after an outbound multicast or broadcast ' +
                 "(profile $($found.Name): AllowUnicastResponseToMulticast)"
+        }
+        if ($found.AllowInboundRules -eq 'False') {
+            "inbound flows that the policy allows are closed all the same (profile $($found.Name): AllowInboundRules)"
+        }
+        if ($found.DefaultOutboundAction -eq 'Block') {
+            "outbound flows that the policy allows are closed all the same (profile $($found.Name): DefaultOutboundAction)"
         }
         foreach ($alias in $found.DisabledInterfaceAliases) {
             if ($NodeIP -and $alias -ne (Get-InterfaceOfAddress -Address $NodeIP)) {

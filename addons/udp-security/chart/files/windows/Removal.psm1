@@ -25,10 +25,11 @@ function Invoke-Remove {
     try {
         # Tells the running agent not to heal what is about to happen.
         if ($hasState) { Write-Flag -Folder $Agent.State -Name $flag }
-        $answer = Invoke-Alone -Block { Remove-Own -Agent $Agent -Stopping:$Stopping }
+        if ($Stopping -and -not $Agent.Uid) { throw 'UDP_SECURITY_POD_UID is not set (the chart sets it)' }
+        $answer = Invoke-Alone -Agent $Agent -Block { Remove-Own -Agent $Agent -Stopping:$Stopping }
         if ($answer.HandOver) {
             Start-Sleep -Seconds $script:Announcing
-            $answer = Invoke-Alone -Block { Complete-HandOver -Agent $Agent }
+            $answer = Invoke-Alone -Agent $Agent -Block { Complete-HandOver -Agent $Agent }
         }
     } catch {
         $answer = @{ Code = 1; Message = "not removed: $($_.Exception.Message) (run this again)" }
@@ -62,9 +63,13 @@ function Remove-Own {
         }
     } elseif ($null -eq $seen.Owner -and -not $seen.Rules.Count -and -not $seen.Standbys) {
         $message = 'nothing to remove'
-    } elseif ($Stopping -and $null -ne $seen.Owner -and -not $owner -and -not (Read-State -Folder $Agent.State).Claimed) {
-        # Handed over to another pod. Without any mark they are what a first apply left that never came to its end.
+    } elseif ($Stopping -and -not $owner -and -not (Read-State -Folder $Agent.State).Claimed) {
         $message = 'the rules stay: this pod never owned them'
+        # What its first apply left that never came to its end.
+        if (@($seen.Rules | Where-Object { $_.Pod -eq $Agent.Uid })) {
+            Clear-Firewall -Seen $seen -Pod $Agent.Uid
+            $message = 'removed'
+        }
     } elseif ($Stopping -and $owner -and $others) {
         $handOver = $true
         $message = ''

@@ -47,10 +47,27 @@ function Write-State {
     $text = ConvertTo-Json -InputObject $State -Compress
     if ((Test-Path -LiteralPath $path) -and [System.IO.File]::ReadAllText($path) -eq $text) { return }
     [System.IO.File]::WriteAllText("$path.new", $text)
-    if (Test-Path -LiteralPath $path) {
-        [System.IO.File]::Replace("$path.new", $path, [NullString]::Value)
-    } else {
-        [System.IO.File]::Move("$path.new", $path)
+    Invoke-Patiently -Block {
+        if (Test-Path -LiteralPath $path) {
+            [System.IO.File]::Replace("$path.new", $path, [NullString]::Value)
+        } else {
+            [System.IO.File]::Move("$path.new", $path)
+        }
+    }
+}
+
+function Invoke-Patiently {
+    # Windows moves no file that somebody reads at this moment, a virus scanner for example.
+    param([scriptblock] $Block)
+
+    for ($try = 1; $true; $try++) {
+        try {
+            & $Block
+            return
+        } catch {
+            if ($try -eq 5) { throw }
+            Start-Sleep -Milliseconds 200
+        }
     }
 }
 
@@ -106,15 +123,17 @@ function Copy-Bundle {
     )
 
     $to = Join-Path $Folder 'adopted'
-    if (Test-Path -LiteralPath $to) { return }
+    if ((Test-Path -LiteralPath $to) -and -not (Test-Bundle -Folder $to -Hash $Hash)) { return }
     $why = Test-Bundle -Folder $From -Hash $Hash
     if ($why) { return $why }
+    # Somebody has laid hands on the copy.
+    if (Test-Path -LiteralPath $to) { Remove-Item -LiteralPath $to -Recurse -Force }
     $new = "$to.new"
     if (Test-Path -LiteralPath $new) { Remove-Item -LiteralPath $new -Recurse -Force }
     $null = New-Item -ItemType Directory -Path $new
     foreach ($path in Get-BundleFile -Folder $From) { Copy-Item -LiteralPath $path -Destination $new }
     if ((Get-BundleHash -Folder $new) -ne $Hash) { return "cannot copy the policy to $new (is its emptyDir full?)" }
-    Move-Item -LiteralPath $new -Destination $to
+    Invoke-Patiently -Block { Move-Item -LiteralPath $new -Destination $to }
 }
 
 function Test-Bundle {

@@ -15,6 +15,8 @@ foreach ($module in 'Address', 'Firewall', 'Node', 'State', 'Common') { Import-M
 
 # Seconds between two looks at the event log, at a request to stop, at the owner's mark.
 $script:Tick = 2
+# Seconds until the next pass when changes of others, which were none of ours, led to the last one.
+$script:Calm = 10
 
 function Invoke-Run {
     <#
@@ -33,10 +35,13 @@ function Invoke-Run {
     # An earlier container of this pod may have been asked to stop; this one was not.
     Write-Flag -Folder $Agent.State -Name 'stopping' -Off
     $Agent.Memory = Read-State -Folder $Agent.State
+    $calm = 0
     while (-not (Test-Flag -Folder $Agent.State -Name 'stopping')) {
-        $looked = [datetime]::Now
+        Read-LastChange -Agent $Agent
         Invoke-Pass -Agent $Agent
-        Wait-Change -Agent $Agent -Since $looked
+        $told = Wait-Change -Agent $Agent -Calm $calm
+        $calm = 0
+        if ($told -and -not $Agent.Changed) { $calm = $script:Calm }
     }
     Write-Entry -Agent $Agent -Level info -LogEvent 'stopped' -Message 'the pod ends'
     # With a container's first process all others end, the preStop hook that asked for this as well.
@@ -48,6 +53,7 @@ function Invoke-Pass {
     param([hashtable] $Agent)
 
     $Agent.Failure = $null
+    $Agent.Changed = $false
     try {
         $why = Copy-Bundle -From $Agent.Config -Folder $Agent.State -Hash $Agent.Hash
         if ($why) {
@@ -60,7 +66,8 @@ function Invoke-Pass {
             Write-Failure -Agent $Agent -LogEvent 'no-firewall' -Message ($stopped -join '; ')
             return
         }
-        Invoke-Alone -Block { Invoke-Reconcile -Agent $Agent }
+        Invoke-Alone -Agent $Agent -Block { Invoke-Reconcile -Agent $Agent }
+        if ($Agent.Memory.Superseded) { return }
         # The rules are there all the same: they work as soon as the obstacle is gone.
         $obstacles = @(Get-Obstacle -NodeIP $Agent.NodeIP)
         if ($obstacles -and -not $Agent.Failure) {
@@ -127,8 +134,8 @@ function Invoke-Standby {
         return
     }
     if ($null -eq $Seen.Owner) {
-        if ($null -eq $Agent.OwnerGoneSince) { $Agent.OwnerGoneSince = [datetime]::UtcNow }
-        if (([datetime]::UtcNow - $Agent.OwnerGoneSince).TotalSeconds -le 2 * $Agent.Poll) {
+        if ($null -eq $Agent.OwnerGoneSince) { $Agent.OwnerGoneSince = [System.Diagnostics.Stopwatch]::StartNew() }
+        if ($Agent.OwnerGoneSince.Elapsed.TotalSeconds -le 2 * $Agent.Poll) {
             # Still superseded, as far as this pod can tell.
             $Agent.Failure = $Agent.Said
             return
@@ -145,6 +152,9 @@ function Invoke-Apply {
     Sync-Firewall -Wanted $Agent.Wanted -Seen $Seen @arguments -Interruption {
         if (Test-Flag -Folder $Agent.State -Name 'stopping') { 'the pod ends' }
     }
+    $Agent.Changed = $true
+    # The look that follows sees what all events until now are about.
+    Read-LastChange -Agent $Agent
     $left = Get-Difference -Wanted $Agent.Wanted -Seen (Get-FirewallState)
     if ($left) { throw "Windows took the rules, but gives back others: $left" }
     $change = @{ Claimed = $true; Superseded = $false; Reason = $null; AppliedAt = Get-Timestamp }
@@ -213,26 +223,44 @@ function Write-Memory {
     }
 }
 
-function Wait-Change {
-    # Returns when the time has come for the next pass: a change in the firewall, a request, or the poll's interval.
-    param([hashtable] $Agent, [datetime] $Since)
+function Read-LastChange {
+    # Remembers where the event log stands. Without the log there is the poll.
+    param([hashtable] $Agent)
 
-    $until = [datetime]::UtcNow.AddSeconds($Agent.Poll)
-    while ([datetime]::UtcNow -lt $until) {
-        Start-Sleep -Milliseconds (1000 * [Math]::Min($script:Tick, $Agent.Poll))
-        if (Test-Flag -Folder $Agent.State -Name 'stopping') { return }
-        # A pod that stands by looks at each tick, and so finds a node that was handed over before its rules are missed.
-        if ($Agent.Failure -like 'superseded*') { return }
-        try {
-            if (Test-FirewallChange -Since $Since) { return }
-        } catch {
-            if (-not $Agent.Blind) {
-                Write-Entry -Agent $Agent -Level warn -LogEvent 'no-events' -Message (
-                    "the firewall's event log cannot be read, the poll goes on: $_")
-            }
-            $Agent.Blind = $true
+    try {
+        $Agent.LastChange = Get-LastChange
+    } catch {
+        if (-not $Agent.Blind) {
+            Write-Entry -Agent $Agent -Level warn -LogEvent 'no-events' -Message (
+                "the firewall's event log cannot be read, the poll goes on: $_")
         }
+        $Agent.Blind = $true
     }
+}
+
+function Wait-Change {
+    # Returns when the time has come for the next pass: a change in the firewall, a request, or the poll's interval. Whether it
+    # was a change.
+    [OutputType([bool])]
+    param(
+        [hashtable] $Agent,
+        # Seconds for which changes have to wait.
+        [double] $Calm
+    )
+
+    # No clock: it may be set back.
+    $watch = [System.Diagnostics.Stopwatch]::StartNew()
+    while ($watch.Elapsed.TotalSeconds -lt $Agent.Poll) {
+        Start-Sleep -Milliseconds (1000 * [Math]::Min($script:Tick, $Agent.Poll))
+        if (Test-Flag -Folder $Agent.State -Name 'stopping') { return $false }
+        # A pod that stands by looks at each tick, and so finds a node that was handed over before its rules are missed.
+        if ($Agent.Failure -like 'superseded*') { return $false }
+        if ($watch.Elapsed.TotalSeconds -lt $Calm) { continue }
+        $last = $Agent.LastChange
+        Read-LastChange -Agent $Agent
+        if ($Agent.LastChange -ne $last) { return $true }
+    }
+    return $false
 }
 
 Export-ModuleMember -Function Invoke-Run
