@@ -39,6 +39,8 @@ _LAB: dict[str, Callable[[], bool]] = {
     "iproute2": _program("ip"),
     "busybox-static": _static_busybox,
     "dnsmasq-base": _program("dnsmasq"),
+    # The certificates of the tests' API server.
+    "openssl": _program("openssl"),
 }
 _PYTHON: dict[str, Callable[[], bool]] = {
     # Debian splits ensurepip off; without it `python -m venv` makes no usable environment.

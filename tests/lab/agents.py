@@ -92,18 +92,26 @@ def agent_container(made: Documents) -> dict[str, Any]:
 
 def agent_pod_spec(made: Documents) -> dict[str, Any]:
     """The agent's pod in the documents."""
-    (spec,) = (
-        document["spec"]["template"]["spec"] for document in made if document["kind"] == "DaemonSet"
-    )
+    spec = _of_linux(made, "DaemonSet")["spec"]["template"]["spec"]
     assert isinstance(spec, dict)
     return spec
 
 
 def config_data(made: Documents) -> dict[str, str]:
     """The files of the agent's ConfigMap in the documents."""
-    (data,) = (document["data"] for document in made if document["kind"] == "ConfigMap")
+    data = _of_linux(made, "ConfigMap")["data"]
     assert isinstance(data, dict)
     return data
+
+
+def _of_linux(made: Documents, kind: str) -> dict[str, Any]:
+    (found,) = (
+        document
+        for document in made
+        if document["kind"] == kind
+        and document["metadata"]["labels"]["app.kubernetes.io/component"] == "linux"
+    )
+    return found
 
 
 def with_ruleset(values: Mapping[str, Any], change: Callable[[str], str]) -> Documents:

@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""Renders the chart with the Helm that is on PATH, through pyhelm3."""
+"""The Helm that is on PATH, through pyhelm3."""
 
 import asyncio
+import functools
 import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class HelmMissingError(Exception):
 
 
 class HelmRefusedError(Exception):
-    """Helm ran and could not render the chart; the message is Helm's own."""
+    """Helm ran and failed; the message is Helm's own."""
 
 
 def template(chart: Path, values: Mapping[str, Any], release: str, namespace: str) -> str:
@@ -51,26 +52,50 @@ def find() -> str:
     helm = shutil.which("helm")
     if helm is None:
         raise HelmMissingError(f"Helm is not on PATH ({_INSTALL})")
+    if (found := version(helm)) < MINIMUM:
+        shown = ".".join(map(str, found))
+        raise HelmMissingError(f"{helm} is v{shown}, too old for the chart ({_INSTALL})")
+    return helm
+
+
+@functools.cache
+def version(helm: str) -> tuple[int, ...]:
+    """The three numbers of the version of the Helm at that path. Raises HelmMissingError."""
     try:
         answer = _run(helm, ["version", "--template", "{{.Version}}"])
     except HelmRefusedError as error:
         raise HelmMissingError(f"{helm} does not run: {error} ({_INSTALL})") from error
-    version = re.match(r"v?(\d+)\.(\d+)", answer)
-    if version is None:
+    numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
+    if numbers is None:
         raise HelmMissingError(f"{helm} does not tell its version, it says: {answer} ({_INSTALL})")
-    if (int(version[1]), int(version[2])) < MINIMUM:
-        raise HelmMissingError(f"{helm} is {answer.strip()}, too old for the chart ({_INSTALL})")
-    return helm
+    return tuple(map(int, numbers.groups()))
 
 
 def _run(helm: str, arguments: list[str], stdin: bytes | None = None) -> str:
-    # Imported here since it takes half a second and only rendering needs it.
+    return asyncio.run(run(helm, arguments, stdin))
+
+
+async def run(
+    helm: str,
+    arguments: Sequence[str],
+    stdin: bytes | None = None,
+    *,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+) -> str:
+    """What Helm prints. When the task is cancelled, Helm is told to end, and waited for.
+
+    Raises HelmRefusedError.
+    """
+    # Imported here since it takes half a second and not every command needs it.
     from pyhelm3 import Command, Error  # noqa: PLC0415
 
     # Its warnings repeat the error that is raised.
     logging.getLogger("pyhelm3").addHandler(logging.NullHandler())
+    # It runs a shell, which Helm has to replace: what ends the shell would not end Helm.
+    command = Command(executable="exec", kubeconfig=kubeconfig, kubecontext=context)
     try:
-        output: bytes = asyncio.run(Command(executable=helm).run(arguments, stdin))
+        output: bytes = await command.run([helm, *arguments], stdin)
     except Error as error:
         text = error.stderr.decode(errors="replace").replace(
             "\n\nUse --debug flag", "\nUse --debug"

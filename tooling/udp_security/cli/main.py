@@ -8,10 +8,13 @@ import traceback
 import click
 
 from udp_security.cli.demo import demo
+from udp_security.cli.disable import disable
+from udp_security.cli.enable import enable
 from udp_security.cli.errors import INTERNAL, INTERRUPTED, debug_option
 from udp_security.cli.explain import explain
 from udp_security.cli.package import package
 from udp_security.cli.render import render
+from udp_security.cli.status import status
 from udp_security.cli.validate import validate
 
 _PROGRAM = "udp-security"
@@ -57,7 +60,8 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 def cli() -> None:
     """A declarative UDP firewall for the nodes of a Kubernetes cluster.
 
-    These commands work on the values of the udp-security Helm chart and need no cluster.
+    `enable`, `disable` and `status` work on a running cluster. All others work on the values of
+    the udp-security Helm chart and need none.
     """
 
 
@@ -66,6 +70,9 @@ cli.add_command(validate)
 cli.add_command(render)
 cli.add_command(explain)
 cli.add_command(package)
+cli.add_command(enable)
+cli.add_command(disable)
+cli.add_command(status)
 
 
 def main() -> None:

@@ -21,8 +21,9 @@ _HEADER = """\
 # Written by 'make generate': change the chart instead.
 """
 _NAMESPACE_FILE = "00-namespace.yaml"
-# The agents need the node's network, which the other levels of pod security forbid.
-_NAMESPACE = f"""\
+#: The namespace, YAML. The agents need the node's network, which the other levels of pod security
+#: forbid.
+NAMESPACE_MANIFEST = f"""\
 apiVersion: v1
 kind: Namespace
 metadata:
@@ -46,7 +47,7 @@ def render(chart: Path) -> dict[str, str]:
     head, *found = _SOURCE.split(helm.template(chart, {}, RELEASE, NAMESPACE))
     if head.strip():
         raise ValueError(f"helm template begins with what no template made: {head[:80]!r}")
-    files = {_NAMESPACE_FILE: f"{_HEADER}{_NAMESPACE}"}
+    files = {_NAMESPACE_FILE: f"{_HEADER}{NAMESPACE_MANIFEST}"}
     for name, text in zip(found[::2], found[1::2], strict=True):
         if name in files:
             raise ValueError(f"templates/{name} makes several objects (write one template each)")

@@ -27,15 +27,22 @@ class Values:
         """Raises ValuesError for a --set that cannot be applied."""
         self._defaults = defaults
         self._files = list(files)
+        self._settings = list(settings)
         self._assignments: list[Assignment] = []
         self.overrides: dict[str, Any] = {}
         for file in self._files:
             self.overrides = _overlay(self.overrides, file.values)
-        # A --set changes what is inside of the files' values; what it has changed is asked later.
-        self._before_settings = _copy(self.overrides) if settings else self.overrides
+        # A --set changes what is inside; what it has changed is asked later.
+        self._before_settings = self.overrides
+        if settings:
+            self.overrides = _copy(self.overrides)
         for number, expression in enumerate(settings, start=1):
             self._assignments += apply(expression, self.overrides, number)
         self.merged = merge(defaults.values, self.overrides)
+
+    def over(self, file: ValuesFile) -> "Values":
+        """The same on top of one more file."""
+        return Values(self._defaults, [file, *self._files], self._settings)
 
     @property
     def names(self) -> list[str]:

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""Fixtures: a fake cluster, and the command line that works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.cli.conftest import helm
+from tests.cluster.cluster import Cluster, make_certificate, running
+from tests.k2s.artifact_places import tool
+
+from udp_security.cli.main import cli
+from udp_security.cluster import client, namespace, removal, rollout
+
+__all__ = ["helm"]
+
+Run = Callable[..., Result]
+
+_HERE = Path(__file__).parent
+# Sockets that the client would have closed, had it been given the time (client._CLOSING).
+_UNCLOSED = (
+    r"ignore:Exception ignored in. <(function _SelectorTransport|socket.socket|ssl.SSLSocket)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == _HERE:
+            item.add_marker(pytest.mark.filterwarnings(_UNCLOSED))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tool("openssl")
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def cluster(
+    helm: str, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cluster]:
+    """It is what $KUBECONFIG names. No command waits longer than it must."""
+    for module in (rollout, removal, namespace):
+        monkeypatch.setattr(module, "_POLL", 0.05)
+    monkeypatch.setattr(rollout, "_SETTLING", 0.3)
+    monkeypatch.setattr(client, "_CLOSING", 0.0)
+    with running(tmp_path, certificate) as cluster:
+        monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+        # Helm's caches and kubectl's.
+        monkeypatch.setenv("HOME", str(tmp_path))
+        yield cluster
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in an empty folder: `run("enable", "--mode", "audit")`."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(cli, arguments, input=stdin, prog_name="udp-security")
+
+    return invoke

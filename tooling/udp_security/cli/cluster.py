@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""What the commands that work on a running cluster share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from udp_security import helm
+from udp_security.cli.errors import CannotRunError, UserError
+
+_Result = TypeVar("_Result")
+
+
+def cluster_options(command: click.decorators.FC) -> click.decorators.FC:
+    """Adds --kubeconfig and --context."""
+    command = click.option(
+        "--context",
+        metavar="NAME",
+        help="The kubeconfig's context; its current one by default.",
+    )(command)
+    return click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, readable=True),
+        help="By default $KUBECONFIG, else ~/.kube/config.",
+    )(command)
+
+
+def timeout_option(default: int, what: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Adds --timeout (seconds)."""
+    return click.option(
+        "--timeout",
+        metavar="SECONDS",
+        type=click.IntRange(1, 3600),
+        default=default,
+        show_default=True,
+        help=what,
+    )
+
+
+def say(text: str) -> None:
+    """A line of progress. Standard output is for the result."""
+    click.echo(f"... {text}", err=True)
+
+
+def executable() -> str:
+    """Helm's path; without Helm the command ends."""
+    try:
+        return helm.find()
+    except helm.HelmMissingError as error:
+        raise CannotRunError(str(error)) from error
+
+
+def in_cluster(work: Coroutine[Any, Any, _Result], state: Callable[[], str]) -> _Result:
+    """Does the work; what the cluster doesn't do ends the command.
+
+    Ctrl-C ends it as well, with what `state` then tells of what is left behind.
+    """
+    # Imported here since it is slow and few commands need it.
+    from udp_security.cluster.client import ClusterError, NoAccessError  # noqa: PLC0415
+
+    try:
+        return asyncio.run(work)
+    except NoAccessError as error:
+        raise CannotRunError(str(error)) from error
+    except ClusterError as error:
+        raise UserError(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo(f"\nInterrupted. {state()}", err=True)
+        raise click.Abort from None
