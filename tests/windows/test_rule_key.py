@@ -16,7 +16,8 @@ $rule = @{
     LocalAddress = 'Any'; RemoteAddress = '10.0.0.0-10.0.0.9', 'fd00::1-fd00::a'
 }
 $changes = [ordered] @{
-    Enabled = 'False'; Profile = 'Domain'; EdgeTraversalPolicy = 'Allow'; LooseSourceMapping = 'True'
+    Enabled = 'False'; Profile = 'Domain'; EdgeTraversalPolicy = 'Allow'
+    LooseSourceMapping = 'True'
     LocalOnlyMapping = 'True'; Owner = 'S-1-5-18'; Platform = '6.1+GTEQ'
     RemoteDynamicKeywordAddresses = '{1}'; Protocol = 'TCP'; DynamicTarget = 'WifiDirect'
     Program = 'x.exe'; Package = 'S-1-15-2'; Service = 'x'; InterfaceAlias = 'x'
