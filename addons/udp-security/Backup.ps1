@@ -36,22 +36,31 @@ Param(
     [string] $MessageType
 )
 
-Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1')
+try {
+    Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1') -ErrorAction Stop
+} catch {
+    # Nothing of ours can be called; K2s's own modules may be there.
+    if (-not $EncodeStructuredOutput -or -not (Get-Command -Name New-Error -ErrorAction Ignore)) { throw }
+    $message = "Addon 'udp-security' is damaged: $($_.Exception.Message) (import the addon again)"
+    Send-ToCli -MessageType $MessageType -Message @{ Error = (New-Error -Code 'addon-backup-failed' -Message $message) }
+    return
+}
 
 Initialize-Logging -ShowLogs:$ShowLogs
 
-$failure = Get-SystemError
-if (-not $failure -and -not (Test-UdpSecurity)) {
-    $message = "Addon 'udp-security' is not enabled. Enable it before running backup."
-    $failure = New-Error -Code 'addon-not-enabled' -Message $message
-}
-if (-not $failure) {
-    try {
+$failure = $null
+try {
+    $failure = Get-SystemError
+    if (-not $failure -and -not (Test-UdpSecurity)) {
+        $message = "Addon 'udp-security' is not enabled. Enable it before running backup."
+        $failure = New-Error -Code 'addon-not-enabled' -Message $message
+    }
+    if (-not $failure) {
         Write-Log "Backing up addon 'udp-security'" -Console
         Write-Backup -Folder $BackupDir
-    } catch {
-        $failure = ConvertTo-AddonError -Record $_ -Code 'addon-backup-failed'
     }
+} catch {
+    $failure = ConvertTo-AddonError -Record $_ -Code 'addon-backup-failed'
 }
 
 if ($EncodeStructuredOutput) {

@@ -31,22 +31,31 @@ Param(
     [string] $MessageType
 )
 
-Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1')
+try {
+    Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1') -ErrorAction Stop
+} catch {
+    # Nothing of ours can be called; K2s's own modules may be there.
+    if (-not $EncodeStructuredOutput -or -not (Get-Command -Name New-Error -ErrorAction Ignore)) { throw }
+    $message = "Addon 'udp-security' is damaged: $($_.Exception.Message) (import the addon again)"
+    Send-ToCli -MessageType $MessageType -Message @{ Error = (New-Error -Code 'addon-disable-failed' -Message $message) }
+    return
+}
 
 Initialize-Logging -ShowLogs:$ShowLogs
 
-$failure = Get-SystemError
-if (-not $failure) {
-    try {
+$failure = $null
+try {
+    $failure = Get-SystemError
+    if (-not $failure) {
         if ((Test-UdpSecurity) -or (Test-Leftover)) {
             Disable-UdpSecurity
         } else {
             $message = "Addon 'udp-security' is already disabled, nothing to do."
             $failure = New-Error -Severity Warning -Code (Get-ErrCodeAddonAlreadyDisabled) -Message $message
         }
-    } catch {
-        $failure = ConvertTo-AddonError -Record $_ -Code 'addon-disable-failed'
     }
+} catch {
+    $failure = ConvertTo-AddonError -Record $_ -Code 'addon-disable-failed'
 }
 
 if ($EncodeStructuredOutput) {

@@ -58,18 +58,28 @@ Param(
     [string] $MessageType
 )
 
-Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1')
+try {
+    Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1') -ErrorAction Stop
+} catch {
+    # Nothing of ours can be called; K2s's own modules may be there.
+    if (-not $EncodeStructuredOutput -or -not (Get-Command -Name New-Error -ErrorAction Ignore)) { throw }
+    $message = "Addon 'udp-security' is damaged: $($_.Exception.Message) (import the addon again)"
+    Send-ToCli -MessageType $MessageType -Message @{ Error = (New-Error -Code 'addon-enable-failed' -Message $message) }
+    return
+}
 
 Initialize-Logging -ShowLogs:$ShowLogs
 
-$failure = Get-SystemError
-$isEnabled = -not $failure -and (Test-UdpSecurity)
-if ($isEnabled) {
-    $message = "Addon 'udp-security' is already enabled, nothing to do."
-    $failure = New-Error -Severity Warning -Code (Get-ErrCodeAddonAlreadyEnabled) -Message $message
-}
-if (-not $failure) {
-    try {
+$failure = $null
+$isEnabled = $false
+try {
+    $failure = Get-SystemError
+    $isEnabled = -not $failure -and (Test-UdpSecurity)
+    if ($isEnabled) {
+        $message = "Addon 'udp-security' is already enabled, nothing to do."
+        $failure = New-Error -Severity Warning -Code (Get-ErrCodeAddonAlreadyEnabled) -Message $message
+    }
+    if (-not $failure) {
         $asked = @{ Values = $Values; Timeout = $Timeout }
         # The values have a mode, too; only one that was asked for wins over it.
         if ($PSBoundParameters.ContainsKey('Mode')) { $asked.Mode = $Mode }
@@ -77,9 +87,9 @@ if (-not $failure) {
             if ($Config -and $Config.PSObject.Properties[$name]) { $asked[$name] = $Config.$name }
         }
         Enable-UdpSecurity @asked
-    } catch {
-        $failure = ConvertTo-AddonError -Record $_ -Code (Get-ErrCodeAddonEnableFailed)
     }
+} catch {
+    $failure = ConvertTo-AddonError -Record $_ -Code (Get-ErrCodeAddonEnableFailed)
 }
 
 if ($EncodeStructuredOutput) {

@@ -42,7 +42,15 @@ Param(
     [string] $MessageType
 )
 
-Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1')
+try {
+    Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1') -ErrorAction Stop
+} catch {
+    # Nothing of ours can be called; K2s's own modules may be there.
+    if (-not $EncodeStructuredOutput -or -not (Get-Command -Name New-Error -ErrorAction Ignore)) { throw }
+    $message = "Addon 'udp-security' is damaged: $($_.Exception.Message) (import the addon again)"
+    Send-ToCli -MessageType $MessageType -Message @{ Error = (New-Error -Code 'addon-restore-failed' -Message $message) }
+    return
+}
 
 Initialize-Logging -ShowLogs:$ShowLogs
 
@@ -55,8 +63,18 @@ try {
 if (-not $failure) {
     $options = @{ ShowLogs = $ShowLogs; EncodeStructuredOutput = $EncodeStructuredOutput; MessageType = $MessageType }
     if ($Config) { $options.Config = $Config }
-    # Answers the CLI itself.
-    & (Join-Path $PSScriptRoot 'Enable.ps1') @options @wanted
+    $defaults = $null
+    if (-not $wanted.ContainsKey('Values')) {
+        # Without a file, a release that is there already would keep its own values.
+        $defaults = [System.IO.Path]::GetTempFileName()
+        $wanted.Values = $defaults
+    }
+    try {
+        # Answers the CLI itself.
+        & (Join-Path $PSScriptRoot 'Enable.ps1') @options @wanted
+    } finally {
+        if ($defaults) { Remove-Item -LiteralPath $defaults -Force -ErrorAction SilentlyContinue }
+    }
     return
 }
 

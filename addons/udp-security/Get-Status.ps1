@@ -14,6 +14,11 @@ K2s runs it while the system is up and the addon enabled.
 powershell <installation folder>\addons\udp-security\Get-Status.ps1
 #>
 
-Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1')
+try {
+    Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1') -ErrorAction Stop
+} catch {
+    $message = "Addon 'udp-security' is damaged: $($_.Exception.Message) (import the addon again)"
+    return , @(@{ Name = 'IsStatusKnown'; Value = $false; Okay = $false; Message = $message })
+}
 
 return , @(Get-StatusProperty)

@@ -36,18 +36,27 @@ Param(
     [string] $MessageType
 )
 
-Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1')
+try {
+    Import-Module (Join-Path $PSScriptRoot 'udp-security.module.psm1') -ErrorAction Stop
+} catch {
+    # Nothing of ours can be called; K2s's own modules may be there.
+    if (-not $EncodeStructuredOutput -or -not (Get-Command -Name New-Error -ErrorAction Ignore)) { throw }
+    $message = "Addon 'udp-security' is damaged: $($_.Exception.Message) (import the addon again)"
+    Send-ToCli -MessageType $MessageType -Message @{ Error = (New-Error -Code 'addon-restore-failed' -Message $message) }
+    return
+}
 
 Initialize-Logging -ShowLogs:$ShowLogs
 
-$failure = Get-SystemError
-if (-not $failure) {
-    try {
+$failure = $null
+try {
+    $failure = Get-SystemError
+    if (-not $failure) {
         Write-Log "Restoring addon 'udp-security'" -Console
         Confirm-Restore -Folder $BackupDir
-    } catch {
-        $failure = ConvertTo-AddonError -Record $_ -Code 'addon-restore-failed'
     }
+} catch {
+    $failure = ConvertTo-AddonError -Record $_ -Code 'addon-restore-failed'
 }
 
 if ($EncodeStructuredOutput) {

@@ -49,7 +49,7 @@ function Test-UdpSecurity {
 function ConvertTo-AddonError {
     <#
     .SYNOPSIS
-        An error for the CLI.
+        An error for the CLI. The whole text is in the log.
     .PARAMETER Record
         What was thrown.
     .PARAMETER Code
@@ -65,7 +65,7 @@ function ConvertTo-AddonError {
     Write-Log "$($cause.Message) $($Record.ScriptStackTrace)"
     $own = $cause.Data['code']
     if ($own) { $Code = $own }
-    return New-Error -Code $Code -Message $cause.Message
+    return New-Error -Code $Code -Message (Get-ShortText -Text $cause.Message)
 }
 
 function Enable-UdpSecurity {
@@ -89,9 +89,9 @@ function Enable-UdpSecurity {
     try {
         $before = Get-StartingPoint
         $hadNamespace = Test-Namespace
-        $options = @{ Chart = $chart; Folder = $folder; Exists = $before.Latest -gt 0; Mode = $Mode; Values = $Values }
+        $options = @{ Chart = $chart; Folder = $folder; Exists = $before.Deployed -gt 0; Mode = $Mode; Values = $Values }
         $arguments = @(Get-ValueArgument @options)
-        if ($Values) { Assert-Value -Chart $chart -Arguments $arguments }
+        if ($Values) { $null = Get-Rendering -Chart $chart -Arguments $arguments -Folder $folder -Values $Values }
         Write-Log 'Installing the agents' -Console
         try {
             Install-Namespace
@@ -103,13 +103,17 @@ function Enable-UdpSecurity {
             Copy-ScriptsToHooksDir -ScriptPaths @(Join-Path (Join-Path $PSScriptRoot 'hooks') $script:Hook)
             Add-AddonToSetupJson -Addon $script:Addon
         } catch {
-            $message = "$($_.Exception.Message). $(Undo-Enabling -Before $before -KeepNamespace $hadNamespace)"
-            throw $message
+            $undone = Undo-Enabling -Before $before -KeepNamespace $hadNamespace
+            throw (Join-Sentence $_.Exception.Message, $undone -By "`n")
         }
     } finally {
-        Remove-Item -LiteralPath $folder -Recurse -Force
+        Remove-Item -LiteralPath $folder -Recurse -Force -ErrorAction SilentlyContinue
     }
-    Write-Summary -Values $inEffect
+    try {
+        Write-Summary -Values $inEffect
+    } catch {
+        Write-Log "What is in force now could not be summed up: $($_.Exception.Message)"
+    }
 }
 
 function Resolve-ValuesFile {
@@ -120,9 +124,31 @@ function Resolve-ValuesFile {
     [OutputType([string])]
     param([string] $Path)
 
-    if (Test-Path -LiteralPath $Path -PathType Leaf) { return (Get-Item -LiteralPath $Path -Force).FullName }
+    if (Test-Path -LiteralPath $Path -PathType Leaf) {
+        $file = (Get-Item -LiteralPath $Path -Force).FullName
+        if (-not (Test-Utf16 -Path $file)) { return $file }
+        $message = "Values file '$Path' is UTF-16, which Helm cannot read (save it as UTF-8)"
+        throw (Get-Failure -Code (Get-ErrCodeInvalidParameter) -Message $message)
+    }
     $message = "Values file '$Path' not found (name a Helm values file that this host can read)"
     throw (Get-Failure -Code (Get-ErrCodeInvalidParameter) -Message $message)
+}
+
+function Test-Utf16 {
+    <#
+    .SYNOPSIS
+        Whether a file begins with UTF-16's byte order mark, as what Windows PowerShell's '>' writes.
+    #>
+    [OutputType([bool])]
+    param([string] $Path)
+
+    $stream = [System.IO.File]::OpenRead($Path)
+    try {
+        $mark = @($stream.ReadByte(), $stream.ReadByte()) -join ' '
+    } finally {
+        $stream.Dispose()
+    }
+    return '255 254', '254 255' -contains $mark
 }
 
 function Get-StartingPoint {
@@ -159,9 +185,10 @@ function Undo-Enabling {
         }
         Clear-Everything
         if (-not $KeepNamespace) { Uninstall-Namespace }
+        Remove-ScriptsFromHooksDir -ScriptNames @($script:Hook)
         return 'Everything was taken back: no UDP traffic is denied'
     } catch {
-        return "Going back failed as well: $($_.Exception.Message). Run 'k2s addons disable udp-security'"
+        return Join-Sentence "Going back failed as well: $($_.Exception.Message)", "Run 'k2s addons disable udp-security'"
     }
 }
 
@@ -196,6 +223,7 @@ function Write-Summary {
     if ((Get-Field $Values 'mode') -eq 'audit') {
         $fate = 'Mode audit: nothing is denied. Linux nodes count every UDP flow that no rule allows'
     }
+    if (-not $systems) { $fate = 'Nothing is denied: linux.enabled and windows.enabled are both false' }
     $allowed = (@($presets | ForEach-Object { $_.Name }) -join ', ')
     $lines = @(
         'Installation of udp-security finished.'
@@ -227,12 +255,12 @@ function Disable-UdpSecurity {
 function Test-Leftover {
     <#
     .SYNOPSIS
-        Whether anything of the addon is in the cluster.
+        Whether anything of the addon is in the cluster, or of its rules on this host or the control plane.
     #>
     [OutputType([bool])]
     param()
 
-    return Test-Namespace
+    return (Test-Namespace) -or (Test-NodeRule)
 }
 
 function Update-UdpSecurity {
@@ -254,7 +282,7 @@ function Update-UdpSecurity {
         $arguments = @('--reset-then-reuse-values') + (Write-Addition -Addition $addition -Folder $folder)
         Install-Release -Chart (Get-ChartPath) -Arguments $arguments
     } finally {
-        Remove-Item -LiteralPath $folder -Recurse -Force
+        Remove-Item -LiteralPath $folder -Recurse -Force -ErrorAction SilentlyContinue
     }
 }
 
@@ -275,7 +303,35 @@ function Confirm-Restore {
     if ($wanted.ContainsKey('Mode') -and $wanted.Mode -ne $mode) {
         throw "The mode is '$mode', not '$($wanted.Mode)' as in the backup (disable the addon and restore again)"
     }
+    Assert-Policy -Wanted $wanted
     Wait-InForce -Timeout 120 -Os (Get-GovernedOs)
+}
+
+function Assert-Policy {
+    <#
+    .SYNOPSIS
+        Throws unless the policy rolled out is the one that a backup's values make.
+    .PARAMETER Wanted
+        What Read-Backup returns.
+    #>
+    [OutputType([void])]
+    param([hashtable] $Wanted)
+
+    $chart = Get-ChartPath
+    $folder = Join-Path ([System.IO.Path]::GetTempPath()) "udp-security-$([guid]::NewGuid())"
+    $null = New-Item -ItemType Directory -Path $folder
+    try {
+        $place = @{ Chart = $chart; Folder = $folder }
+        $arguments = @(Get-ValueArgument @place @Wanted -Exists $false)
+        $rendering = Get-Rendering @place -Arguments $arguments -Values $Wanted['Values']
+    } finally {
+        Remove-Item -LiteralPath $folder -Recurse -Force -ErrorAction SilentlyContinue
+    }
+    foreach ($set in @(Get-AgentSet -Os (Get-GovernedOs))) {
+        # Helm renders the policy's hash; the set has its beginning.
+        if ($rendering -match [regex]::Escape($set.Generation)) { continue }
+        throw "The policy in $($set.Name) is not the backup's (disable the addon and restore again)"
+    }
 }
 
 Export-ModuleMember -Function Get-SystemError, Test-UdpSecurity, ConvertTo-AddonError, Enable-UdpSecurity, Disable-UdpSecurity,

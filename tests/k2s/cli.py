@@ -79,7 +79,7 @@ class Cli:
         staging = self._k2s.program_data / "staging '1'"
         staging.mkdir()
         try:
-            outcome = self._script("Backup.ps1", [f"-BackupDir {quoted(str(staging))}"])
+            outcome = self.script("Backup.ps1", [f"-BackupDir {quoted(str(staging))}"])
             if not outcome.code:
                 read_backup(staging)
                 shutil.make_archive(str(archive), "zip", staging)
@@ -103,8 +103,8 @@ class Cli:
         if self._k2s.enabled():
             return Outcome(1, f"addon '{NAMESPACE}' must be disabled before restore")
         options = [f" -BackupDir {quoted(str(staging))}"]
-        first = self._script("EnableForRestore.ps1", options)
-        return first if first.code else self._script("Restore.ps1", options)
+        first = self.script("EnableForRestore.ps1", options)
+        return first if first.code else self.script("Restore.ps1", options)
 
     def command_line(self, script: Path, options: list[str], kind: str) -> str:
         """What PowerShell is given: the command in double quotes, in which nothing is escaped."""
@@ -131,9 +131,10 @@ class Cli:
 
     def _switch(self, command: str, flags: Mapping[str, object], output: bool) -> Outcome:
         options = self.options(command, flags) + (["-ShowLogs"] if output else [])
-        return self._script(self._commands[command]["script"]["subPath"], options)
+        return self.script(self._commands[command]["script"]["subPath"], options)
 
-    def _script(self, name: str, options: list[str]) -> Outcome:
+    def script(self, name: str, options: list[str]) -> Outcome:
+        """Run one of the addon's scripts, and take its result."""
         outcome, message = self._run(self._k2s.addon / name, options, "CmdResult")
         if message is None:
             return outcome

@@ -109,6 +109,8 @@ class Cluster:
     service_cidrs: list[str] = field(default_factory=lambda: ["172.21.0.0/16"])
     #: whether cluster DNS answers a pod on this node
     dns_answers: Callable[[Node], bool] = lambda node: True
+    #: how often a DaemonSet is read before its controller does anything about it
+    late: dict[str, int] = field(default_factory=dict)
     now: float = 0
     serial: int = 0
 
@@ -182,7 +184,8 @@ class Cluster:
         for pod in list(self.pods):
             self._run(pod)
         for document in self.sets():
-            self._roll_out(document)
+            if not self.late.get(document["metadata"]["name"]):
+                self._roll_out(document)
         if not self.pods:
             for name in self.terminating:
                 self.namespaces.pop(name, None)
@@ -195,6 +198,14 @@ class Cluster:
             p.node.name for p in self.pods if p.owner == name and p.template == template and p.ready
         }
         return done == {node.name for node in self._nodes_of(document)}
+
+    def is_late(self, name: str) -> bool:
+        """Whether a DaemonSet that is read now is as its controller has not seen it yet."""
+        if not self.late.get(name):
+            return False
+        self.late[name] -= 1
+        self.settle()
+        return True
 
     def _run(self, pod: Pod) -> None:
         node = pod.node

@@ -222,8 +222,9 @@ def real(*arguments: str) -> str:
     for argument in arguments:
         path = Path(argument)
         given += (argument if not path.is_file() else str(hash(path.read_bytes())),)
-    if given not in _printed:
-        _printed[given] = subprocess.run(
+    done = _printed.get(given)
+    if done is None:
+        done = subprocess.run(
             [tool("helm"), *arguments],
             capture_output=True,
             text=True,
@@ -232,9 +233,10 @@ def real(*arguments: str) -> str:
             timeout=60,
             env={**os.environ, "KUBECONFIG": os.devnull},
         )
-    done = _printed[given]
     if done.returncode:
+        # Not kept: what it says names the files.
         raise ToolError(done.stderr, done.stdout)
+    _printed[given] = done
     return done.stdout
 
 

@@ -26,7 +26,13 @@ OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
         "--grace-period": True,
         "--wait": False,
     },
-    "exec": {"-n": True, "--namespace": True, "-c": True},
+    "exec": {
+        "-n": True,
+        "--namespace": True,
+        "-c": True,
+        "--request-timeout": True,
+        "--pod-running-timeout": True,
+    },
     "get": {
         "-n": True,
         "--namespace": True,
@@ -35,6 +41,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
         "-o": True,
         "--output": True,
         "--ignore-not-found": False,
+        "--request-timeout": True,
     },
     "rollout": {"-n": True, "--namespace": True, "--timeout": True},
     "wait": {"-n": True, "--namespace": True, "-l": True, "--for": True, "--timeout": True},
@@ -250,10 +257,14 @@ class Kubectl:
 
     def _daemonset(self, document: dict[str, Any]) -> dict[str, Any]:
         name = document["metadata"]["name"]
+        document = {**document, "metadata": {**document["metadata"], "generation": 1}}
+        if self.cluster.is_late(name):
+            return {**document, "status": {}}
         system = document["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/os"]
         desired = [node for node in self.cluster.nodes if node.os == system]
         mine = [pod for pod in self.cluster.pods if pod.owner == name]
         status = {
+            "observedGeneration": 1,
             "desiredNumberScheduled": len(desired),
             "currentNumberScheduled": len({pod.node.name for pod in mine}),
             "numberReady": len({pod.node.name for pod in mine if pod.ready}),

@@ -319,6 +319,26 @@ def test_over_an_older_release(k2s: K2s, cli: Cli, host: Host, backup: Path) -> 
     assert set(k2s.in_force().values()) == {"audit"}
 
 
+def test_a_backup_of_defaults_over_an_older_release(
+    k2s: K2s, cli: Cli, host: Host, tmp_path: Path
+) -> None:
+    k2s.be_enabled()
+    written(k2s, tmp_path / "defaults")
+    k2s.be_enabled({"rules": RULES, "mode": "audit"})
+    k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
+    assert cli.restore_from(tmp_path / "defaults").error == ""
+    assert host.helm.revisions()[-1].values == {}
+    assert set(k2s.in_force().values()) == {"enforce"}
+
+
+def test_restoring_over_other_values(k2s: K2s, backup: Path) -> None:
+    """Restore.ps1 alone does not take an enabled addon with another policy for restored."""
+    k2s.be_enabled({"rules": RULES[:1], "mode": "audit"})
+    done = run(k2s, "Restore.ps1", f"-BackupDir {quoted(str(backup))}")
+    assert done.returncode == 1
+    assert "disable the addon and restore again" in done.stdout + done.stderr
+
+
 def test_an_agent_refuses(k2s: K2s, cli: Cli, cluster: Cluster, backup: Path) -> None:
     cluster.node("kubemaster").refuses = "no nftables"
     assert refused(k2s, cli.restore_from(backup), "no nftables")

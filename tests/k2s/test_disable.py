@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from tests.k2s.cli import ERROR, WARNING, Cli
-from tests.k2s.cluster import Cluster
+from tests.k2s.cluster import Cluster, Policy
 from tests.k2s.host import Host
 from tests.k2s.scripts import run
 from tests.k2s.tree import HOOK, K2s
@@ -140,6 +140,25 @@ def test_a_namespace_that_is_gone(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
     assert cluster.delete_namespace("udp-security")
     assert cli.disable().error == ""
     assert k2s.nothing_left()
+
+
+@pytest.mark.parametrize("name", ["kubemaster", "winhost"])
+def test_rules_that_were_left_before(k2s: K2s, cluster: Cluster, cli: Cli, name: str) -> None:
+    """K2s has it disabled, the namespace is gone, and rules are in force all the same."""
+    assert cli.disable().error == ""
+    cluster.node(name).put_in_force(Policy("0123456789ab", "enforce"))
+    assert cli.disable().error == ""
+    assert k2s.firewall_rules() == []
+    assert "kubemaster" not in k2s.in_force()
+    assert cli.disable().id == "addon-already-disabled"
+
+
+def test_a_firewall_that_cannot_be_asked(k2s: K2s) -> None:
+    """That there is no such cmdlet does not mean that there are no rules."""
+    done = k2s.pwsh("-Command", f"$env:PSModulePath = ''; & '{k2s.addon}/Disable.ps1'")
+    assert done.returncode == 1
+    assert "Get-NetFirewallRule" in done.stdout + done.stderr
+    assert k2s.enabled()
 
 
 def test_what_is_of_others_stays(k2s: K2s, cli: Cli) -> None:

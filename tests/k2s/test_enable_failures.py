@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -42,10 +44,10 @@ def test_a_question_is_not_answered(k2s: K2s, host: Host, cli: Cli, words: str) 
 @pytest.mark.parametrize("function", ["Copy-ScriptsToHooksDir", "Add-AddonToSetupJson"])
 def test_k2s_itself_fails(k2s: K2s, host: Host, cli: Cli, function: str) -> None:
     host.fail(function, "Access to the path is denied.")
-    assert failed(cli.enable(), "Access to the path is denied.")
-    assert k2s.enabled() is None
-    assert k2s.in_force() == {}
-    assert k2s.cluster.objects == {}
+    outcome = cli.enable()
+    assert failed(outcome, "Access to the path is denied.")
+    assert ".." not in outcome.error
+    assert k2s.nothing_left()
 
 
 @pytest.mark.parametrize("name", ["kubemaster", "winhost"])
@@ -58,8 +60,54 @@ def test_an_agent_refuses(k2s: K2s, cluster: Cluster, cli: Cli, name: str) -> No
 
 def test_the_rollout_takes_too_long(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
     cluster.node("winhost").takes = 100
-    assert failed(cli.enable({"timeout": 10}), "udp-security-windows", "timed out")
+    outcome = cli.enable({"timeout": 10})
+    assert failed(outcome, "udp-security-windows", "timed out")
+    assert "; ." not in outcome.error
     assert k2s.nothing_left()
+
+
+def test_more_reasons_than_k2s_can_take(k2s: K2s, cluster: Cluster, host: Host, cli: Cli) -> None:
+    """The first ones and the end of it; the log has them all."""
+    for number in range(200):
+        node = Node(f"worker-{number}", "linux", f"172.19.1.{number + 2}", "172.20.9.0/24")
+        node.refuses = hashlib.sha256(str(number).encode()).hexdigest() * 2
+        cluster.nodes.append(node)
+    outcome = cli.enable({"timeout": 10})
+    assert failed(outcome, "worker-0: ", "more lines (see the log)", "Everything was taken back")
+    assert "worker-199: " not in outcome.error
+    assert any("worker-199: " in line for line in host.logged())
+    assert k2s.nothing_left()
+
+
+def test_no_agent_exists_yet(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    """A node that is off, so no rollout is waited for; and a controller that takes its time."""
+    off = Node("worker", "linux", "172.19.1.7", "172.20.7.0/24", ready=False)
+    cluster.nodes.append(off)
+    cluster.late = {"udp-security-linux": 3}
+    assert cli.enable().error == ""
+    assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
+
+
+def test_no_agent_comes_up(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    cluster.nodes.append(Node("worker", "linux", "172.19.1.7", "172.20.7.0/24", ready=False))
+    cluster.late = {"udp-security-linux": 1000}
+    assert failed(cli.enable({"timeout": 10}), "node kubemaster: no agent is there")
+    assert k2s.nothing_left()
+
+
+def test_a_node_goes_down_in_the_rollout(k2s: K2s, cluster: Cluster, host: Host, cli: Cli) -> None:
+    """Only nodes that are ready count; those that waited for it get their agents after that."""
+
+    def watch(call: Call) -> None:
+        if str(call).startswith("kubectl rollout status"):
+            cluster.node("worker").ready = False
+
+    cluster.nodes.append(Node("worker", "linux", "172.19.1.7", "172.20.7.0/24", takes=5))
+    host.watch = watch
+    outcome = cli.enable({"timeout": 10})
+    assert outcome.error == ""
+    assert "worker" in outcome.text
+    assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
 
 
 def test_one_timeout_for_both(cluster: Cluster, cli: Cli) -> None:
@@ -235,3 +283,33 @@ def test_going_back_while_a_node_is_off(k2s: K2s, cluster: Cluster, cli: Cli) ->
     cluster.dns_answers = lambda node: node.rules is None or node.rules.mode == "audit"
     assert failed(cli.enable({"mode": "enforce", "timeout": 10}))
     assert {k2s.in_force()[name] for name in READY} == {"audit"}
+
+
+def test_a_release_that_was_never_deployed(k2s: K2s, host: Host, cli: Cli) -> None:
+    """Helm keeps the values of a revision that failed; they are nobody's."""
+    k2s.be_enabled({"mode": "audit"})
+    k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
+    host.helm.revisions()[-1].status = "failed"
+    assert cli.enable().error == ""
+    assert host.helm.revisions()[-1].values == {}
+    assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
+
+
+def test_what_comes_after_success(k2s: K2s, host: Host, cli: Cli, tmp_path: Path) -> None:
+    """Neither a lost temporary folder nor a summary that fails makes it a failure."""
+
+    def watch(call: Call) -> None:
+        if str(call).startswith("helm upgrade"):
+            params = call.given["Params"]
+            folders.append(Path(params[params.index("-f") + 1]).parent)
+        elif call.name == "Add-AddonToSetupJson":
+            shutil.rmtree(folders[0])
+
+    folders: list[Path] = []
+    path = tmp_path / "values.yaml"
+    path.write_text("{}\n")
+    host.watch = watch
+    host.fail("Write-Log Installation of", "The log is full.")
+    assert cli.enable({"values": str(path)}).error == ""
+    assert folders
+    assert k2s.enabled()

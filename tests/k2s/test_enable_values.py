@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,30 @@ def test_no_temporary_file_stays(host: Host, cli: Cli, written: Written) -> None
     } - {Path(given)}
     assert files
     assert [path for path in files if path.exists() or path.parent.exists()] == []
+
+
+@pytest.mark.parametrize("values", ["rules: [", "- a list"])
+def test_errors_name_the_users_file(cli: Cli, written: Written, values: str) -> None:
+    path = written(values, "my policy.yaml")
+    outcome = cli.enable({"values": path})
+    assert path in outcome.error
+    assert tempfile.gettempdir() + "/udp-security-" not in outcome.error
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16(k2s: K2s, host: Host, cli: Cli, tmp_path: Path, encoding: str) -> None:
+    """As Windows PowerShell's > writes."""
+    path = tmp_path / "values.yaml"
+    path.write_text(("" if encoding == "utf-16" else "\ufeff") + "mode: audit\n", encoding)
+    outcome = cli.enable({"values": str(path)})
+    assert (outcome.code, outcome.id) == (1, "addon-invalid-parameter")
+    assert str(path) in outcome.error
+    assert "save it as UTF-8" in outcome.error
+    assert nothing_was_applied(k2s, host)
+
+
+def test_nothing_is_governed(cli: Cli, written: Written) -> None:
+    off = {"enabled": False}
+    outcome = cli.enable({"values": written({"linux": off, "windows": off})})
+    assert outcome.error == ""
+    assert "Nothing is denied" in outcome.text

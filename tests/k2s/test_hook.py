@@ -38,3 +38,11 @@ def test_it_never_throws(k2s: K2s) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "THROWN" not in done.stdout
     assert "Remove-NetFirewallRule -Group udp-security" in done.stdout
+
+
+def test_a_host_without_the_cmdlet(k2s: K2s) -> None:
+    """That is no proof that there are no rules."""
+    script = f"$env:PSModulePath = ''; & '{k2s.hooks / HOOK}'"
+    done = k2s.pwsh("-Command", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "may still be on this host" in done.stdout

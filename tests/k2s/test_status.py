@@ -116,6 +116,24 @@ def test_a_node_that_is_off(cluster: Cluster, cli: Cli) -> None:
     assert properties["IsLinuxDaemonsetRunning"]["Okay"] is True
 
 
+def test_a_node_without_an_agent(cluster: Cluster, cli: Cli) -> None:
+    cluster.late = {"udp-security-linux": 2}
+    cluster.nodes.append(Node("worker", "linux", "172.19.1.7", "172.20.7.0/24"))
+    properties = shown(cli)
+    assert "IsPolicyInForce" in troubled(properties)
+    assert "node worker: no agent runs there" in properties["IsPolicyInForce"]["Message"]
+    assert "kubemaster" not in properties["IsPolicyInForce"]["Message"]
+
+
+def test_no_answer_at_all(cluster: Cluster, cli: Cli) -> None:
+    """That nobody has another policy does not mean that all have the same."""
+    for node in cluster.nodes:
+        node.ready = False
+    cluster.settle()
+    properties = shown(cli)
+    assert {"IsPolicyTheSame", "IsPolicyInForce"} <= troubled(properties)
+
+
 def test_no_windows_node(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
     k2s.write_setup({**k2s.setup(), "LinuxOnly": True})
     cluster.nodes = [node for node in cluster.nodes if node.os == "linux"]

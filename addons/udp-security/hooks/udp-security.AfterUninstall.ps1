@@ -18,7 +18,7 @@ try {
     Remove-NetFirewallRule -Group 'udp-security' -ErrorAction Stop
 } catch {
     # That is how it says that there is no such rule.
-    if ($_.CategoryInfo.Category -ne 'ObjectNotFound') {
+    if ($_.FullyQualifiedErrorId -notlike 'CmdletizationQuery_NotFound*') {
         Write-Output ("The firewall rules of addon 'udp-security' may still be on this host ($($_.Exception.Message)). " +
             'Remove them by: Remove-NetFirewallRule -Group udp-security')
     }

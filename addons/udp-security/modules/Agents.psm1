@@ -27,7 +27,7 @@ function Get-GovernedOs {
 function Get-ClusterNode {
     <#
     .SYNOPSIS
-        The cluster's nodes: Name, Os, Ready.
+        The cluster's nodes: Name, Os, Ready, Labels (an object).
     #>
     [OutputType([pscustomobject[]])]
     param()
@@ -35,9 +35,10 @@ function Get-ClusterNode {
     foreach ($node in @(Get-Field (Get-ToolJson -Name kubectl -Params 'get', 'nodes') 'items')) {
         $ready = @(Get-Field $node 'status', 'conditions') | Where-Object { $_.type -eq 'Ready' }
         [pscustomobject] @{
-            Name  = $node.metadata.name
-            Os    = Get-Field $node 'metadata', 'labels', 'kubernetes.io/os'
-            Ready = (Get-Field $ready 'status') -eq 'True'
+            Name   = $node.metadata.name
+            Os     = Get-Field $node 'metadata', 'labels', 'kubernetes.io/os'
+            Ready  = (Get-Field $ready 'status') -eq 'True'
+            Labels = Get-Field $node 'metadata', 'labels'
         }
     }
 }
@@ -45,7 +46,9 @@ function Get-ClusterNode {
 function Get-AgentSet {
     <#
     .SYNOPSIS
-        The agents' DaemonSets: Name, Os, Desired, Current, Ready, Generation (of the policy) and Check, the agents' own check.
+        The agents' DaemonSets: Name, Os, Observed (the status is about this version of it), Desired, Current, Ready, Generation
+        (of the policy), Check (the agents' own check) and Selector: an object with the labels of the nodes that get a pod, or
+        null where more than labels decides.
     .PARAMETER Os
         Only those for these operating systems.
     #>
@@ -55,11 +58,18 @@ function Get-AgentSet {
     foreach ($set in @(Get-Field (Get-ToolJson -Name kubectl -Params (@('get', 'daemonsets') + $script:Mine)) 'items')) {
         $system = Get-Field $set 'metadata', 'labels', 'app.kubernetes.io/component'
         if ($Os -notcontains $system) { continue }
-        $agent = @($set.spec.template.spec.containers)[0]
+        $pod = $set.spec.template.spec
+        $agent = @($pod.containers)[0]
         $hash = @(Get-Field $agent 'env') | Where-Object { $_.name -eq 'UDP_SECURITY_POLICY_SHA256' }
+        $selector = $null
+        $tolerant = @(Get-Field $pod 'tolerations') |
+            Where-Object { (Get-Field $_ 'operator') -eq 'Exists' -and -not (Get-Field $_ 'key') }
+        if ($tolerant -and -not (Get-Field $pod 'affinity')) { $selector = Get-Field $pod 'nodeSelector' }
         [pscustomobject] @{
             Name       = $set.metadata.name
             Os         = $system
+            Observed   = [long] (Get-Field $set 'status', 'observedGeneration') -ge [long] $set.metadata.generation
+            Selector   = $selector
             Desired    = [int] (Get-Field $set 'status', 'desiredNumberScheduled')
             Current    = [int] (Get-Field $set 'status', 'currentNumberScheduled')
             Ready      = [int] (Get-Field $set 'status', 'numberReady')
@@ -90,15 +100,42 @@ function Get-AgentPod {
     }
 }
 
+function Get-Bare {
+    <#
+    .SYNOPSIS
+        The names of nodes that are ready and that a DaemonSet selects, but where none of the pods is.
+    .PARAMETER Set
+        One of Get-AgentSet.
+    #>
+    [OutputType([string[]])]
+    param(
+        [Parameter(Mandatory)] [pscustomobject] $Set,
+        [AllowEmptyCollection()] [pscustomobject[]] $Nodes,
+        [AllowEmptyCollection()] [pscustomobject[]] $Pods
+    )
+
+    if ($null -eq $Set.Selector) { return }
+    $occupied = @($Pods | Where-Object { $_.Os -eq $Set.Os } | ForEach-Object { $_.Node })
+    foreach ($node in $Nodes) {
+        if (-not $node.Ready -or $occupied -contains $node.Name) { continue }
+        $other = @($Set.Selector.PSObject.Properties | Where-Object { (Get-Field $node.Labels $_.Name) -ne $_.Value })
+        if (-not $other) { $node.Name }
+    }
+}
+
 function Invoke-InPod {
     <#
     .SYNOPSIS
         Runs a command in an agent's pod; what Invoke-Tool returns.
+    .DESCRIPTION
+        The time limits are for reaching the pod: kubectl has none for a command that runs, and those of the agents end by
+        themselves.
     #>
     [OutputType([pscustomobject])]
     param([Parameter(Mandatory)] [string] $Pod, [Parameter(Mandatory)] [string[]] $Command)
 
-    return Invoke-Tool -Name kubectl -Params (@('exec', $Pod, '-n', 'udp-security', '--') + $Command)
+    $limits = '--request-timeout=30s', '--pod-running-timeout=10s'
+    return Invoke-Tool -Name kubectl -Params (@('exec', $Pod, '-n', 'udp-security') + $limits + '--' + $Command)
 }
 
 function Get-Words {
@@ -144,6 +181,8 @@ function Get-Doubt {
     $ready = @($Nodes | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
     $pods = @(Get-AgentPod | Where-Object { -not $_.Leaving -and $ready -contains $_.Node })
     foreach ($set in $Sets) {
+        if (-not $set.Observed) { "$($set.Name): Kubernetes has not come to it yet" }
+        foreach ($name in Get-Bare -Set $set -Nodes $Nodes -Pods $pods) { "node ${name}: no agent is there" }
         if ($set.Current -lt $set.Desired) { "$($set.Name): $($set.Current) of $($set.Desired) pods exist" }
         foreach ($pod in @($pods | Where-Object { $_.Os -eq $set.Os })) {
             $check = Invoke-InPod -Pod $pod.Name -Command $set.Check
@@ -170,33 +209,57 @@ function Wait-InForce {
     param([Parameter(Mandatory)] [int] $Timeout, [Parameter(Mandatory)] [string[]] $Os)
 
     $deadline = [datetime]::UtcNow.AddSeconds($Timeout)
-    $nodes = @(Get-ClusterNode)
-    $sets = @(Get-AgentSet -Os $Os)
-    $down = @(foreach ($node in $nodes) { if (-not $node.Ready -and $Os -contains $node.Os) { $node } })
-    $stuck = @(Get-AgentPod | Where-Object { @($down | ForEach-Object { $_.Name }) -contains $_.Node })
-    if ($stuck) { Remove-AgentPod -Pod @($stuck | ForEach-Object { $_.Name }) }
-    $problem = ''
-    foreach ($set in $sets) {
+    $down = @(Skip-Down -Nodes @(Get-ClusterNode) -Os $Os)
+    $problem = @()
+    foreach ($set in @(Get-AgentSet -Os $Os)) {
         # A rollout counts nodes that are not ready, too.
         if ($down | Where-Object { $_.Os -eq $set.Os }) { continue }
         $left = [math]::Max(1, [int] ($deadline - [datetime]::UtcNow).TotalSeconds)
         $params = 'rollout', 'status', "daemonset/$($set.Name)", '-n', 'udp-security', "--timeout=${left}s"
         $rollout = Invoke-Tool -Name kubectl -Params $params
-        if (-not $rollout.Success) { $problem = "the rollout of $($set.Name) did not end ($($rollout.Said)); "; break }
-    }
-    if ($down) {
-        $names = ($down | ForEach-Object { $_.Name }) -join ', '
-        Write-Log "Not ready, so skipped: $names. The agents there apply the policy as soon as these nodes are back." -Console
+        if ($rollout.Success) { continue }
+        $down = @(Skip-Down -Nodes @(Get-ClusterNode) -Os $Os -Known $down)
+        if ($down | Where-Object { $_.Os -eq $set.Os }) {
+            # A node that went down held it up: the others get their pods only now.
+            $deadline = [datetime]::UtcNow.AddSeconds(60)
+            continue
+        }
+        $problem = @("the rollout of $($set.Name) did not end ($($rollout.Said))")
+        break
     }
     # After a rollout only a moment, for a change of rules in progress.
     if (-not $down) { $deadline = [datetime]::UtcNow.AddSeconds(6) }
     while ($true) {
-        $sets = @(Get-AgentSet -Os $Os)
-        $doubts = @(Get-Doubt -Sets $sets -Nodes $nodes)
+        $nodes = @(Get-ClusterNode)
+        $down = @(Skip-Down -Nodes $nodes -Os $Os -Known $down)
+        $doubts = @(Get-Doubt -Sets @(Get-AgentSet -Os $Os) -Nodes $nodes)
         if (-not $problem -and -not $doubts) { return }
-        if ($problem -or [datetime]::UtcNow -ge $deadline) { throw "The policy is not in force: $problem$($doubts -join '; ')" }
+        if ($problem -or [datetime]::UtcNow -ge $deadline) {
+            throw "The policy is not in force: $(($problem + $doubts) -join ";`n")"
+        }
         Start-Sleep -Seconds 2
     }
+}
+
+function Skip-Down {
+    <#
+    .SYNOPSIS
+        The nodes that are not ready, which it names when they are not Known to be so; their pods are dropped.
+    #>
+    [OutputType([pscustomobject[]])]
+    param([pscustomobject[]] $Nodes, [string[]] $Os, [AllowEmptyCollection()] [pscustomobject[]] $Known = @())
+
+    $down = @(foreach ($node in $Nodes) { if (-not $node.Ready -and $Os -contains $node.Os) { $node } })
+    $names = @($down | ForEach-Object { $_.Name })
+    $named = @($Known | ForEach-Object { $_.Name })
+    $new = @($names | Where-Object { $named -notcontains $_ })
+    if ($new) {
+        Write-Log ("Not ready, so skipped: $($new -join ', '). The agents there apply the policy as soon as these nodes are " +
+            'back.') -Console
+        $stuck = @(Get-AgentPod | Where-Object { $new -contains $_.Node })
+        if ($stuck) { Remove-AgentPod -Pod @($stuck | ForEach-Object { $_.Name }) }
+    }
+    return $down
 }
 
 function Remove-AgentPod {
@@ -241,5 +304,5 @@ function Assert-ClusterDns {
     }
 }
 
-Export-ModuleMember -Function Get-GovernedOs, Get-ClusterNode, Get-AgentSet, Get-AgentPod, Get-AgentStatus, Wait-InForce,
-    Remove-AgentPod, Assert-ClusterDns
+Export-ModuleMember -Function Get-GovernedOs, Get-ClusterNode, Get-AgentSet, Get-AgentPod, Get-Bare, Get-AgentStatus,
+    Wait-InForce, Remove-AgentPod, Assert-ClusterDns

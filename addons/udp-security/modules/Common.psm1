@@ -7,6 +7,10 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
+$script:RequestTimeout = '--request-timeout=30s'
+# Bytes of a message to the CLI.
+$script:Most = 4500
+
 function Get-Failure {
     <#
     .SYNOPSIS
@@ -33,6 +37,8 @@ function Invoke-Tool {
         [Parameter(Mandatory)] [string[]] $Params
     )
 
+    # What changes or watches the cluster has time limits of its own.
+    if ($Name -eq 'kubectl' -and $Params[0] -eq 'get') { $Params += $script:RequestTimeout }
     if ($Name -eq 'helm') { $result = Invoke-Helm -Params $Params } else { $result = Invoke-Kubectl -Params $Params }
     # K2s merges standard error into the output, as error records, also when all went well.
     $lines = @($result.Output | Where-Object { $null -ne $_ })
@@ -102,4 +108,43 @@ function Write-Text {
     [System.IO.File]::WriteAllText($Path, "$Text`n")
 }
 
-Export-ModuleMember -Function Get-Failure, Invoke-Tool, Get-ToolText, Get-ToolJson, Get-Field, Write-Text
+function Join-Sentence {
+    <#
+    .SYNOPSIS
+        Sentences as one text, each with exactly one full stop at its end.
+    #>
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [string[]] $Sentence, [string] $By = ' ')
+
+    return @($Sentence | ForEach-Object { "$($_.TrimEnd(' ', '.', ';'))." }) -join $By
+}
+
+function Get-ShortText {
+    <#
+    .SYNOPSIS
+        A text that fits into a message to the CLI: of a longer one the first lines and the last, which says how it ended.
+    .DESCRIPTION
+        K2s takes 8191 characters at most after packing, which makes 6 kB of any text, with quotes and other letters escaped.
+    #>
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [AllowEmptyString()] [string] $Text)
+
+    if ([System.Text.Encoding]::UTF8.GetByteCount($Text) -le $script:Most) { return $Text }
+    $lines = @(foreach ($line in $Text -split "`r?`n") {
+            if ($line.Length -gt 600) { "$($line.Substring(0, 600))..." } else { $line }
+        })
+    $last = $lines[-1]
+    $left = $script:Most - [System.Text.Encoding]::UTF8.GetByteCount($last)
+    $kept = @()
+    foreach ($line in @($lines | Select-Object -SkipLast 1)) {
+        $left -= [System.Text.Encoding]::UTF8.GetByteCount($line) + 1
+        if ($left -lt 0) { break }
+        $kept += $line
+    }
+    $more = $lines.Count - 1 - $kept.Count
+    if ($more) { $kept += "... and $more more lines (see the log)" }
+    return ($kept + $last) -join "`n"
+}
+
+Export-ModuleMember -Function Get-Failure, Invoke-Tool, Get-ToolText, Get-ToolJson, Get-Field, Write-Text, Join-Sentence,
+    Get-ShortText

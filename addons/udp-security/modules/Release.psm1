@@ -118,6 +118,8 @@ function Get-ValueArgument {
     .DESCRIPTION
         The user's file goes over the cluster's facts. Without one, a release that is there already keeps the values it was
         given: so they come through an upgrade of K2s.
+    .PARAMETER Exists
+        Whether a revision is deployed. One that failed has no values to keep.
     .PARAMETER Mode
         The mode that the user asked for; empty when none was.
     .PARAMETER Values
@@ -140,11 +142,11 @@ function Get-ValueArgument {
         Write-Addition -Addition (Get-ClusterAddition -Known $known -Fact $fact -KeepAll) -Folder $Folder
     } else {
         Write-Addition -Addition (Get-ClusterAddition -Known (Get-ChartCluster -Chart $Chart) -Fact $fact) -Folder $Folder
-        # Without it, Helm keeps the old values where the new ones are empty.
-        if ($Exists) { '--reset-values' }
+        # Without it, Helm keeps the values of any revision before where the new ones are empty.
+        '--reset-values'
         if ($Values) {
             # Helm splits paths at commas.
-            $copy = Join-Path $Folder 'values.yaml'
+            $copy = Get-CopyPath -Folder $Folder
             Copy-Item -LiteralPath $Values -Destination $copy
             '-f', $copy
         }
@@ -152,18 +154,35 @@ function Get-ValueArgument {
     if ($Mode) { '--set', "mode=$Mode" }
 }
 
-function Assert-Value {
+function Get-CopyPath {
+    # Where in the folder the copy of the user's file is.
+    [OutputType([string])]
+    param([string] $Folder)
+
+    return Join-Path $Folder 'values.yaml'
+}
+
+function Get-Rendering {
     <#
     .SYNOPSIS
-        Throws what Helm says of the values when it cannot render the chart with them.
+        The objects that Helm renders of the chart with these arguments, a text. Throws what Helm says when it cannot.
+    .PARAMETER Values
+        The user's file, by whose name errors call the copy in Folder.
     #>
-    param([Parameter(Mandatory)] [string] $Chart, [Parameter(Mandatory)] [AllowEmptyCollection()] [string[]] $Arguments)
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory)] [string] $Chart,
+        [Parameter(Mandatory)] [AllowEmptyCollection()] [string[]] $Arguments,
+        [Parameter(Mandatory)] [string] $Folder,
+        [string] $Values
+    )
 
     # Only an upgrade knows those.
     $rendering = @($Arguments | Where-Object { $_ -notlike '--reset-*' })
     $result = Invoke-Tool -Name helm -Params (@('template', 'udp-security', $Chart, '-n', 'udp-security') + $rendering)
-    if ($result.Success) { return }
-    throw (Get-Failure -Code (Get-ErrCodeInvalidParameter) -Message "The values are not valid: $($result.Said)")
+    if ($result.Success) { return $result.Text }
+    $said = $result.Said.Replace((Get-CopyPath -Folder $Folder), $Values)
+    throw (Get-Failure -Code (Get-ErrCodeInvalidParameter) -Message "The values are not valid: $said")
 }
 
 function Install-Release {
@@ -231,4 +250,4 @@ function Uninstall-Namespace {
 }
 
 Export-ModuleMember -Function Get-ChartPath, Get-Revision, Get-ReleaseValue, Get-ChartCluster, Write-Addition, Get-ValueArgument,
-    Assert-Value, Install-Release, Undo-Release, Uninstall-Release, Install-Namespace, Test-Namespace, Uninstall-Namespace
+    Get-Rendering, Install-Release, Undo-Release, Uninstall-Release, Install-Namespace, Test-Namespace, Uninstall-Namespace

@@ -9,6 +9,7 @@ $ErrorActionPreference = 'Stop'
 foreach ($module in 'Common', 'Agents') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
 
 $script:Table = 'inet udp_security'
+$script:List = "sudo nft list table $script:Table 2>&1"
 
 function Wait-Removal {
     <#
@@ -42,19 +43,23 @@ function Clear-ControlPlane {
     [OutputType([void])]
     param()
 
-    $list = "sudo nft list table $script:Table 2>&1"
-    $found = Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute $list -IgnoreErrors
+    $found = Get-Table
     if ($found.Success) {
         Write-Log 'Removing the rules that the agent left on the control plane' -Console
         $null = Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute "sudo nft delete table $script:Table" -IgnoreErrors
-        $found = Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute $list -IgnoreErrors
+        $found = Get-Table
         if ($found.Success) { throw "The table '$script:Table' on the control plane could not be deleted (run this again)" }
     }
     # nft's words for a table that does not exist; anything else is no proof that it doesn't.
     $said = @($found.Output | ForEach-Object { "$_" }) -join ' '
     if ($said -notmatch 'No such file or directory') {
-        Write-Log "Whether the control plane is free of rules is not known ($said). To be sure, run there: $list" -Console
+        Write-Log "Whether the control plane is free of rules is not known ($said). To be sure, run there: $script:List" -Console
     }
+}
+
+function Get-Table {
+    # What listing our table on the control plane comes to: Success and Output.
+    return Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute $script:List -IgnoreErrors
 }
 
 function Clear-WindowsHost {
@@ -82,10 +87,21 @@ function Test-HostRule {
     try {
         return [bool] @(Get-NetFirewallRule -Group 'udp-security' -ErrorAction Stop).Count
     } catch {
-        # That is how it says that there is none.
-        if ($_.CategoryInfo.Category -eq 'ObjectNotFound') { return $false }
+        # That is how it says that there is none. A cmdlet that is not found is another matter.
+        if ($_.FullyQualifiedErrorId -like 'CmdletizationQuery_NotFound*') { return $false }
         throw
     }
 }
 
-Export-ModuleMember -Function Wait-Removal, Clear-ControlPlane, Clear-WindowsHost
+function Test-NodeRule {
+    <#
+    .SYNOPSIS
+        Whether rules of ours are on this host or on the control plane. One that does not answer is taken for free of them.
+    #>
+    [OutputType([bool])]
+    param()
+
+    return (Test-HostRule) -or (Get-Table).Success
+}
+
+Export-ModuleMember -Function Wait-Removal, Clear-ControlPlane, Clear-WindowsHost, Test-NodeRule

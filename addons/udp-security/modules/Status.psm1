@@ -23,16 +23,20 @@ function Get-StatusProperty {
     try {
         $sets = @(Get-AgentSet -Os (Get-GovernedOs))
         if (-not $sets) { throw 'There are no agents in the cluster' }
-        $answers = @(Get-Answer -Sets $sets)
+        $nodes = @(Get-ClusterNode)
+        $pods = @(Get-AgentPod | Where-Object { $_.Running -and -not $_.Leaving })
+        $answers = @(Get-Answer -Sets $sets -Nodes $nodes -Pods $pods)
+        $bare = @($sets | ForEach-Object { Get-Bare -Set $_ -Nodes $nodes -Pods $pods })
         $values = Get-ReleaseValue -All
         $sets | ForEach-Object { Get-RolloutProperty -Set $_ }
         Get-ModeProperty -Values $values
         Get-GenerationProperty -Answers $answers
-        Get-ForceProperty -Answers $answers
+        Get-ForceProperty -Answers $answers -Bare $bare
         Get-DeniedProperty -Values $values -Answers $answers
         Get-ChangeProperty -Answers $answers
     } catch {
-        Get-Property -Name 'IsStatusKnown' -Value $false -Okay $false -Message "$($_.Exception.Message). $script:Remedy"
+        Get-Property -Name 'IsStatusKnown' -Value $false -Okay $false -Message (
+            Join-Sentence $_.Exception.Message, $script:Remedy)
     }
 }
 
@@ -53,12 +57,15 @@ function Get-Answer {
         Each agent on a node that is ready: Set, Node and Status, which is null when it does not answer.
     #>
     [OutputType([pscustomobject[]])]
-    param([pscustomobject[]] $Sets)
+    param(
+        [pscustomobject[]] $Sets,
+        [AllowEmptyCollection()] [pscustomobject[]] $Nodes,
+        [AllowEmptyCollection()] [pscustomobject[]] $Pods
+    )
 
-    $ready = @(Get-ClusterNode | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
-    $pods = @(Get-AgentPod | Where-Object { $_.Running -and -not $_.Leaving -and $ready -contains $_.Node })
+    $ready = @($Nodes | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
     foreach ($set in $Sets) {
-        foreach ($pod in @($pods | Where-Object { $_.Os -eq $set.Os })) {
+        foreach ($pod in @($Pods | Where-Object { $_.Os -eq $set.Os -and $ready -contains $_.Node })) {
             [pscustomobject] @{ Set = $set; Node = $pod.Node; Status = Get-AgentStatus -Set $set -Pod $pod }
         }
     }
@@ -108,6 +115,10 @@ function Get-GenerationProperty {
     $okay = -not $other
     $message = "All nodes have the same policy ($($seen -join ', '))"
     if (-not $okay) { $message = "These nodes have another policy than the one rolled out: $($other -join ', '). $script:Remedy" }
+    if (-not $Answers) {
+        $okay = $false
+        $message = "No agent says which policy it has. $script:Remedy"
+    }
     return Get-Property -Name 'IsPolicyTheSame' -Value $okay -Okay $okay -Message $message
 }
 
@@ -117,16 +128,21 @@ function Get-ForceProperty {
         Whether the policy is in force on every node that is ready, or where not and why.
     #>
     [OutputType([hashtable])]
-    param([AllowEmptyCollection()] [pscustomobject[]] $Answers)
+    param(
+        [AllowEmptyCollection()] [pscustomobject[]] $Answers,
+        # Names of nodes that should have an agent.
+        [AllowEmptyCollection()] [string[]] $Bare
+    )
 
-    $reasons = @(foreach ($answer in $Answers) {
+    $reasons = @(foreach ($name in $Bare) { "node ${name}: no agent runs there" })
+    $reasons += @(foreach ($answer in $Answers) {
             if ($null -eq $answer.Status) {
                 "node $($answer.Node): the agent does not answer"
             } elseif (-not (Get-Field $answer.Status 'healthy')) {
                 "node $($answer.Node): $(Get-Field $answer.Status 'reason')"
             }
         })
-    if (-not $Answers) { $reasons = @('no agent runs on a node that is ready') }
+    if (-not $Answers -and -not $reasons) { $reasons = @('no agent runs on a node that is ready') }
     $okay = -not $reasons
     $message = "The policy is in force on $($Answers.Count) node(s)"
     if (-not $okay) { $message = "The policy is not in force: $($reasons -join '; '). $script:Remedy" }
