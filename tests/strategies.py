@@ -7,6 +7,7 @@ The values of one example share a few networks and ports, so that rules overlap,
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -14,6 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 import yaml
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from udp_security import policy
@@ -77,6 +79,19 @@ _DESCRIPTIONS: Final = (
 )  # fmt: skip
 _SYSTEMS: Final = (None, None, None, ["linux"], ["windows"], ["windows", "linux"])
 _MAPPED: Final = ip_network("::ffff:0:0/96")
+_FUZZ: Final = int(os.environ.get("UDP_SECURITY_FUZZ") or 0)
+
+
+def examples(number: int) -> settings:
+    """So many policies, the same ones each time; or as many new ones as UDP_SECURITY_FUZZ says."""
+    return settings(
+        max_examples=_FUZZ or number,
+        derandomize=not _FUZZ,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
 
 
 def merged(values: Mapping[str, Any]) -> dict[str, Any]:

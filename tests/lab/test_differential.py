@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests import strategies
 from tests.lab.counting import Counters
@@ -37,19 +36,6 @@ from udp_security.policy.model import DIRECTIONS
 
 PACKETS: Final = 250
 SEEDS: Final = st.integers(0, 2**32 - 1)
-_FUZZ: Final = int(os.environ.get("UDP_SECURITY_FUZZ") or 0)
-
-
-def examples(number: int) -> settings:
-    """So many policies, the same ones each time; or as many new ones as UDP_SECURITY_FUZZ says."""
-    return settings(
-        max_examples=_FUZZ or number,
-        derandomize=not _FUZZ,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 @contextlib.contextmanager
@@ -78,7 +64,7 @@ def sample(values: Mapping[str, Any], seed: int) -> list[Flow]:
     return list(itertools.islice(near, PACKETS))
 
 
-@examples(100)
+@strategies.examples(100)
 @given(values=strategies.values(), seed=SEEDS)
 def test_tracked_packets(wire: Wire, values: dict[str, Any], seed: int) -> None:
     case = Case.of(values)
@@ -92,7 +78,7 @@ chain output { type filter hook output priority raw; meta l4proto udp notrack; }
 """
 
 
-@examples(50)
+@strategies.examples(50)
 @given(values=strategies.values(), seed=SEEDS)
 def test_untracked_packets(wire: Wire, values: dict[str, Any], seed: int) -> None:
     case = Case.of(values)
@@ -110,7 +96,7 @@ def agent_applies(wire: Wire, folder: Path, case: Case) -> None:
     wire.run(["busybox", "sh", "-c", f"{functions}\nSTATE={folder} SELF=a\napply applied"])
 
 
-@examples(20)
+@strategies.examples(20)
 @given(first=strategies.values(), second=strategies.values(), seed=SEEDS)
 def test_swapped_policies(
     wire: Wire,

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests import strategies
 from tests.windows.policies import egress, ingress, policy_json, rules_only
-from tests.windows.test_compile_semantics import disagreements, examples, possible
+from tests.windows.test_compile_semantics import disagreements, possible
 
 from udp_security.windows.compiler import Compiler
 from udp_security.windows.firewall import ANY, FirewallRule
@@ -106,7 +106,7 @@ def within(bounds: list[int], others: list[int]) -> bool:
 
 
 @given(values=strategies.values(), seed=st.integers(0, 2**32 - 1))
-@examples(100)
+@strategies.examples(100)
 def test_every_rule(compiler: Compiler, values: Json, seed: int) -> None:
     policy = policy_json(strategies.merged(values))
     rules = compiler(policy)
@@ -119,7 +119,7 @@ def test_every_rule(compiler: Compiler, values: Json, seed: int) -> None:
 
 
 @given(values=strategies.values())
-@examples(60)
+@strategies.examples(60)
 def test_scope_cluster_names_nobody_else(compiler: Compiler, values: Json) -> None:
     policy = policy_json(strategies.merged(values))
     policy |= {"mode": "enforce", "scope": "cluster"}

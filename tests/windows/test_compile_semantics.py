@@ -9,7 +9,6 @@ The same examples every time; to look for new ones, say how many policies each t
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from ipaddress import IPv6Address
@@ -17,7 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests import strategies
 from tests.windows.policies import policy_json
@@ -29,7 +28,6 @@ from udp_security.windows.compiler import Compiler
 from udp_security.windows.firewall import Firewall, FirewallRule, Profile
 
 FLOWS: Final = 450
-_FUZZ: Final = int(os.environ.get("UDP_SECURITY_FUZZ") or 0)
 _LOOPBACK: Final = networks(["127.0.0.0/8", "::1"])
 _UNSPECIFIED: Final = IPv6Address("::")
 # Every flow reaches the rules: what nothing blocks, inbound too, passes.
@@ -40,17 +38,6 @@ _OPEN: Final = (Profile("Public", default_inbound="Allow"),)
 def compiler(pwsh: str) -> Iterator[Compiler]:
     with Compiler() as running:
         yield running
-
-
-def examples(number: int) -> settings:
-    return settings(
-        max_examples=_FUZZ or number,
-        derandomize=not _FUZZ,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 def possible(flow: Flow) -> bool:
@@ -89,7 +76,7 @@ def disagreements(
 
 
 @given(values=strategies.values(), seed=st.integers(0, 2**32 - 1))
-@examples(250)
+@strategies.examples(250)
 def test_the_rules_mean_what_the_oracle_says(
     compiler: Compiler, values: dict[str, Any], seed: int
 ) -> None:

@@ -17,8 +17,9 @@ from udp_security.helm import HelmMissingError, HelmRefusedError
 from udp_security.windows.pwsh import PwshFailedError
 
 if TYPE_CHECKING:
-    from udp_security.demo.story import Event, Row, Story
-    from udp_security.demo.windows import WindowsRow, WindowsStory
+    from udp_security.demo.rows import Row
+    from udp_security.demo.story import Event, Story
+    from udp_security.demo.windows import WindowsStory
 
 from udp_security.cli.errors import debug_option
 from udp_security.cli.inputs import console
@@ -96,7 +97,7 @@ def _few(texts: Sequence[str], most: int = 2) -> str:
     return ", ".join(texts[:most]) + more
 
 
-def _print_rows(rows: Sequence[Row | WindowsRow]) -> None:
+def _print_rows(rows: Sequence[Row]) -> None:
     table = Table("flow", "policy", "reference", "ours", "why", box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(
@@ -110,13 +111,13 @@ def _print_rows(rows: Sequence[Row | WindowsRow]) -> None:
     console().print(table)
 
 
-def _print_score(rows: Sequence[Row | WindowsRow]) -> None:
+def _print_score(rows: Sequence[Row]) -> None:
     wrong = sum(row.reference != row.allowed for row in rows)
     ours = sum(row.ours != row.allowed for row in rows)
     console().print(f"\n{len(rows)} flows: the reference gets {wrong} wrong, udp-security {ours}.")
 
 
-def _fate(row: Row | WindowsRow, passed: bool) -> Text:
+def _fate(row: Row, passed: bool) -> Text:
     text = "passes" if passed else "denied"
     if passed == row.allowed:
         return Text(text, style="green")

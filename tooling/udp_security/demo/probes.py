@@ -53,7 +53,8 @@ def family(rule: str) -> str:
     return rule.rpartition(":")[0] if rule.startswith("preset:") else rule
 
 
-def _flow(direction: str, source: str, destination: str, port: int) -> Flow:
+def flow(direction: str, source: str, destination: str, port: int) -> Flow:
+    """A flow of addresses written as text."""
     return Flow(direction, ip_address(source), ip_address(destination), port)  # type: ignore[arg-type]
 
 
@@ -71,22 +72,22 @@ _BRIDGE = addresses.NODES["node"].bridge.v4
 SYSLOG_FROM_OUTSIDE = Probe(
     "stranger sends syslog to node",
     _udp("outsider", NODE.v4, 514),
-    (_flow("ingress", OUTSIDER.v4, NODE.v4, 514),),
+    (flow("ingress", OUTSIDER.v4, NODE.v4, 514),),
 )
 
 PROBES: tuple[Probe, ...] = (
     Probe(
         "pod asks the cluster DNS",
         _dns("pod-a", addresses.DNS.address.v4, addresses.CLUSTER_NAME),
-        (_flow("forward", POD_A.v4, _DNS_ADDRESS, 53),),
+        (flow("forward", POD_A.v4, _DNS_ADDRESS, 53),),
     ),
     Probe(
         "pod asks it for an outside name",
         _dns("pod-a", addresses.DNS.address.v4, addresses.UPSTREAM_NAME),
         (
-            _flow("forward", POD_A.v4, _DNS_ADDRESS, 53),
-            _flow("ingress", _DNS_ADDRESS, _BRIDGE, 53),
-            _flow("egress", NODE.v4, REMOTE.v4, 53),
+            flow("forward", POD_A.v4, _DNS_ADDRESS, 53),
+            flow("ingress", _DNS_ADDRESS, _BRIDGE, 53),
+            flow("egress", NODE.v4, REMOTE.v4, 53),
         ),
     ),
     Probe(
@@ -100,48 +101,48 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "ward gateway sends syslog to node",
         _udp("remote", NODE.v4, 514),
-        (_flow("ingress", REMOTE.v4, NODE.v4, 514),),
+        (flow("ingress", REMOTE.v4, NODE.v4, 514),),
     ),
     SYSLOG_FROM_OUTSIDE,
     Probe(
         "pod to pod on the other node",
         _udp("pod-a", POD_C.v4, 5000),
-        (_flow("forward", POD_A.v4, POD_C.v4, 5000),),
+        (flow("forward", POD_A.v4, POD_C.v4, 5000),),
     ),
     Probe(
         "the same over IPv6",
         _udp("pod-a", POD_C.v6, 5000),
-        (_flow("forward", POD_A.v6, POD_C.v6, 5000),),
+        (flow("forward", POD_A.v6, POD_C.v6, 5000),),
     ),
     Probe(
         "node to NodePort, pod elsewhere",
         _udp("node", NODE.v4, 30054),
-        (_flow("egress", NODE.v4, POD_C.v4, 5000),),
+        (flow("egress", NODE.v4, POD_C.v4, 5000),),
     ),
     Probe(
         "pod to a neighbour's closed port",
         _udp("pod-a", POD_B.v4, 5001),
-        (_flow("forward", POD_A.v4, POD_B.v4, 5001),),
+        (flow("forward", POD_A.v4, POD_B.v4, 5001),),
     ),
     Probe(
         "stranger to a service's NodePort",
         _udp("outsider", NODE.v4, 30053),
-        (_flow("forward", OUTSIDER.v4, POD_B.v4, 5000),),
+        (flow("forward", OUTSIDER.v4, POD_B.v4, 5000),),
     ),
     Probe(
         "stranger from port 53 to node",
         _udp("outsider", NODE.v4, _UNUSED_PORT, src_port=53),
-        (_flow("ingress", OUTSIDER.v4, NODE.v4, _UNUSED_PORT),),
+        (flow("ingress", OUTSIDER.v4, NODE.v4, _UNUSED_PORT),),
     ),
     Probe(
         "stranger to the node over IPv6",
         _udp("outsider", NODE.v6, _UNUSED_PORT),
-        (_flow("ingress", OUTSIDER.v6, NODE.v6, _UNUSED_PORT),),
+        (flow("ingress", OUTSIDER.v6, NODE.v6, _UNUSED_PORT),),
     ),
     Probe(
         "pod sends data out of the cluster",
         _udp("pod-a", OUTSIDER.v4, 443),
-        (_flow("forward", POD_A.v4, OUTSIDER.v4, 443),),
+        (flow("forward", POD_A.v4, OUTSIDER.v4, 443),),
     ),
     Probe(
         "TCP from a stranger to the node",

@@ -17,6 +17,7 @@ from udp_security import helm
 from udp_security.chart import chart_dir
 from udp_security.demo import windows
 from udp_security.demo.probes import PROBES, SYSLOG_FROM_OUTSIDE, meaning
+from udp_security.demo.rows import Row
 from udp_security.lab import reference
 from udp_security.lab.addresses import PODS
 from udp_security.lab.pod import AgentPod
@@ -27,17 +28,6 @@ from udp_security.windows.pwsh import PwshMissingError
 
 NODE = "node"
 VALUES = Path(__file__).parent / "values.yaml"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One probe: what the policy means for it, why, and what happened under either rule set."""
-
-    title: str
-    allowed: bool
-    why: str
-    reference: bool
-    ours: bool
 
 
 @dataclass(frozen=True)

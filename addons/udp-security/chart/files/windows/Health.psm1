@@ -52,9 +52,10 @@ function Invoke-Status {
         # Windows Firewall knows no other.
         $denyAction = 'drop'
         $seen = Get-FirewallState -MarksOnly
-        if ($null -ne $seen.Owner -and $seen.Owner.Uid) { $owner = $seen.Owner.Uid }
-        $notGoverned = @(Get-NotGoverned -NodeIP $Agent.NodeIP)
-        $profiles = @(foreach ($found in Get-EffectiveProfile) {
+        $owner = Get-TextOrNull -Text (Get-Owner -Seen $seen)
+        $effective = @(Get-EffectiveProfile)
+        $notGoverned = @(Get-NotGoverned -Profiles $effective -NodeIP $Agent.NodeIP)
+        $profiles = @(foreach ($found in $effective) {
                 [ordered] @{
                     name                    = $found.Name
                     enabled                 = $found.Enabled -eq 'True'
@@ -128,8 +129,7 @@ function Get-RuleReason {
     param([hashtable] $Agent, [hashtable] $Memory)
 
     $seen = Get-FirewallState
-    $owner = ''
-    if ($null -ne $seen.Owner) { $owner = $seen.Owner.Uid }
+    $owner = Get-Owner -Seen $seen
     if ($owner -ne $Agent.Uid) {
         # Before its first apply a pod knows best itself what keeps it.
         if (-not $Memory.Claimed) {

@@ -8,6 +8,18 @@ $ErrorActionPreference = 'Stop'
 
 Import-Module (Join-Path $PSScriptRoot 'Firewall.psm1')
 
+function Get-Owner {
+    <#
+    .SYNOPSIS
+        The uid of the pod that owns the node, or an empty text.
+    #>
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [hashtable] $Seen)
+
+    if ($null -eq $Seen.Owner) { return '' }
+    return $Seen.Owner.Uid
+}
+
 function Compare-Firewall {
     <#
     .SYNOPSIS
@@ -24,7 +36,11 @@ function Compare-Firewall {
     $there = @{}
     $stale = New-Object 'System.Collections.Generic.List[object]'
     $keys = @{}
-    foreach ($rule in $Wanted) { $keys[(Get-RuleKey -Values $rule)] = $rule }
+    foreach ($rule in $Wanted) {
+        # The wanted rules stay the same for as long as the agent runs, and a key of many addresses takes time.
+        if (-not $rule.ContainsKey('Key')) { $rule.Key = Get-RuleKey -Values $rule }
+        $keys[$rule.Key] = $rule
+    }
     foreach ($rule in $Seen.Rules) {
         if (-not $keys.ContainsKey($rule.Key) -or $there.ContainsKey($rule.Key)) { $stale.Add($rule) }
         $there[$rule.Key] = $true
@@ -187,10 +203,14 @@ function Get-NotGoverned {
         Traffic that the rules cannot reach on this node, each in words.
     #>
     [OutputType([string[]])]
-    param([Parameter(Mandatory)] [AllowEmptyString()] [string] $NodeIP)
+    param(
+        # As from Get-EffectiveProfile.
+        [Parameter(Mandatory)] [AllowEmptyCollection()] [object[]] $Profiles,
+        [Parameter(Mandatory)] [AllowEmptyString()] [string] $NodeIP
+    )
 
     'pods: their virtual switch ports are filtered by HNS, not by the host''s firewall'
-    foreach ($found in Get-EffectiveProfile) {
+    foreach ($found in $Profiles) {
         if ($found.AllowUnicastResponseToMulticast -ne 'False') {
             'answers from any address for 4 seconds after an outbound multicast or broadcast ' +
                 "(profile $($found.Name): AllowUnicastResponseToMulticast)"
@@ -201,13 +221,15 @@ function Get-NotGoverned {
         if ($found.DefaultOutboundAction -eq 'Block') {
             "outbound flows that the policy allows are closed all the same (profile $($found.Name): DefaultOutboundAction)"
         }
+        $own = $null
+        if ($found.DisabledInterfaceAliases -and $NodeIP) { $own = Get-InterfaceOfAddress -Address $NodeIP }
         foreach ($alias in $found.DisabledInterfaceAliases) {
-            if ($NodeIP -and $alias -ne (Get-InterfaceOfAddress -Address $NodeIP)) {
+            if ($NodeIP -and $alias -ne $own) {
                 "interface $alias (profile $($found.Name): DisabledInterfaceAliases)"
             }
         }
     }
 }
 
-Export-ModuleMember -Function Sync-Firewall, Clear-Firewall, Get-Difference, Get-Idleness, Get-StoppedService,
+Export-ModuleMember -Function Get-Owner, Sync-Firewall, Clear-Firewall, Get-Difference, Get-Idleness, Get-StoppedService,
     Get-Obstacle, Get-NotGoverned

@@ -47,8 +47,7 @@ function Remove-Own {
     param([hashtable] $Agent, [switch] $Stopping)
 
     $seen = Get-FirewallState
-    $owner = ''
-    if ($null -ne $seen.Owner) { $owner = $seen.Owner.Uid }
+    $owner = Get-Owner -Seen $seen
     $others = @($seen.Standbys | Where-Object { $_ -ne $Agent.Uid })
     $code = 0
     $handOver = $false
@@ -90,7 +89,7 @@ function Complete-HandOver {
     param([hashtable] $Agent)
 
     $seen = Get-FirewallState
-    if ($null -eq $seen.Owner -or $seen.Owner.Uid -ne $Agent.Uid -or -not $seen.Standbys) {
+    if ((Get-Owner -Seen $seen) -ne $Agent.Uid -or -not $seen.Standbys) {
         return Remove-Own -Agent $Agent -Stopping
     }
     Write-OwnerMark -Uid '' -Release $seen.Owner.Release -Generation $seen.Owner.Generation -Exists $true

@@ -166,15 +166,6 @@ function Invoke-Apply {
         "mode $($Agent.Policy.mode), rules $($Agent.Wanted.Count), owner before: $before$Why")
 }
 
-function Get-Owner {
-    # The uid that owns the node, or an empty text.
-    [OutputType([string])]
-    param([hashtable] $Seen)
-
-    if ($null -eq $Seen.Owner) { return '' }
-    return $Seen.Owner.Uid
-}
-
 function Test-Fit {
     # Whether this policy was written for this node's cluster: one for another would cut it off.
     [OutputType([bool])]
