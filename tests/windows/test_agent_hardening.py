@@ -9,11 +9,14 @@ import time
 
 import pytest
 from tests.windows.agents import ANOTHER_POLICY, CHANGES, OWNER_MARK, REFUSED, Node
+from tests.windows.pod import bundle_hash
 
 from udp_security.windows import pwsh as powershell
 
-_SQUAT = """
-$mutex = New-Object System.Threading.Mutex($false, 'Global\\udp-security')
+# The agents of all tests that run at this time share the one of the product.
+_MUTEX = "Global\\udp-security-squatted"
+_SQUAT = f"""
+$mutex = New-Object System.Threading.Mutex($false, '{_MUTEX}')
 $null = $mutex.WaitOne()
 [Console]::Out.WriteLine('held')
 $null = [Console]::In.ReadLine()
@@ -33,10 +36,14 @@ def test_a_process_that_holds_the_mutex_delays_only(node: Node, pwsh: str) -> No
         assert squatter.stdout is not None
         assert squatter.stdout.readline() == "held\n"
         pod = node.pod()
+        common = pod.files["Common.psm1"]
+        assert b"Global\\udp-security" in common
+        pod.mount({"Common.psm1": common.replace(b"Global\\udp-security", _MUTEX.encode())})
+        pod.environment["UDP_SECURITY_POLICY_SHA256"] = bundle_hash(pod.config)
         pod.start()
         pod.wait_said("applied", seconds=60)
         (warning,) = pod.said("not-alone")
-        assert "Global\\udp-security" in warning
+        assert _MUTEX in warning
     finally:
         squatter.communicate("\n")
     assert pod.check()[0]
