@@ -141,6 +141,8 @@ def tidy(node: Node, pod: Pod, damage: str) -> None:
     """Brings back the rules' first names: a rule whose name was taken has got a longer one, and the
     next heal after that has fewer calls."""
     while len({_length(record) for record in node.rules()}) > 1:
+        # The firewall is right a moment before the agent logs that it is.
+        node.wait_looks(pod)
         heal(node, pod, damage)
 
 
