@@ -3,11 +3,11 @@
 
 # Every target installs what it needs and is not here yet (build/install), and says so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint generate lock clean
+.PHONY: help demo bench test lint generate lock clean
 
 install = @build/python build/install $@
 
-# Further arguments for pytest: make test ARGS='-k dns'
+# Further arguments for pytest or the benchmark: make test ARGS='-k dns'
 ARGS ?=
 # Test processes. Each gets whole files, whose tests share a lab. make test JOBS=0 runs the tests
 # one after another.
@@ -19,6 +19,10 @@ help: ## List the targets
 demo: ## See the firewall at work in network namespaces (as root or as a plain user)
 	$(install)
 	@build/env udp-security demo
+
+bench: ## Measure what the firewall costs here (ARGS=--quick: in a few minutes)
+	$(install)
+	@build/env udp-security bench $(ARGS)
 
 test: ## Run all tests (JOBS=0: one after another, ARGS='-k dns': only some)
 	$(install)

@@ -111,6 +111,10 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         "linux": {
             "scope": draw(st.sampled_from(["host", "cluster"])),
             "untrackedReplyAddresses": draw(st.lists(_addresses(nets), max_size=3)),
+            "verdictCache": {
+                "enabled": draw(st.sampled_from([True, True, False])),
+                "mask": draw(st.sampled_from([0xFF000000, 0xF, 0x3C0, 2**32 - 1])),
+            },
         },
         "windows": {"scope": draw(st.sampled_from(["cluster", "host"]))},
         "cluster": draw(st.dictionaries(st.sampled_from(["podCIDRs", "nodeCIDRs"]), lists)),

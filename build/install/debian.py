@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Programs of the operating system, from Debian's packages."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -42,6 +43,10 @@ _LAB: dict[str, Callable[[], bool]] = {
     # The certificates of the tests' API server.
     "openssl": _program("openssl"),
 }
+_COMPILER: dict[str, Callable[[], bool]] = {
+    "gcc": _program("cc"),
+    "libc6-dev": lambda: os.path.exists("/usr/include/stdio.h"),
+}
 _PYTHON: dict[str, Callable[[], bool]] = {
     # Debian splits ensurepip off; without it `python -m venv` makes no usable environment.
     f"python{sys.version_info.major}.{sys.version_info.minor}-venv": _venv_works,
@@ -51,6 +56,11 @@ _PYTHON: dict[str, Callable[[], bool]] = {
 def install_lab() -> None:
     """What the lab runs: packet filter, links, a shell for the agent, a DNS server."""
     _install(_LAB)
+
+
+def install_compiler() -> None:
+    """What compiles the benchmark's packet source."""
+    _install(_COMPILER)
 
 
 def install_python() -> None:

@@ -34,9 +34,17 @@ def _chart_testing() -> None:
 _BASE = (debian.install_python, environment.install)
 _NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
     "demo": (*_BASE, debian.install_lab, kernel.load_bridge_filter, helm.install_for_demo),
+    "bench": (
+        *_BASE,
+        debian.install_lab,
+        debian.install_compiler,
+        kernel.load_bridge_filter,
+        helm.install_for_demo,
+    ),
     "test": (
         *_BASE,
         debian.install_lab,
+        debian.install_compiler,
         kernel.load_bridge_filter,
         helm.install_for_tests,
         helm.install_helm3,

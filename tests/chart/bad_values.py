@@ -150,6 +150,15 @@ def bad_settings() -> Iterator[Bad]:
     for name in ("A", "a_b", "-a", "a-", "a.b"):
         yield Bad(("nameOverride",), name, "does not match pattern")
     yield Bad(("nameOverride",), "a" * 51, "maxLength: got 51, want 50")
+    for backend in ("nft", "Auto", "windows-firewall", ""):
+        yield Bad(("linux", "backend"), backend, "value must be one of")
+    cache = ("linux", "verdictCache")
+    for mask, says in ((14, "minimum: got 14, want 15"), (0, "minimum"), (2**32, "maximum")):
+        yield Bad((*cache, "mask"), mask, says)
+    for key in ("enabled", "mask"):
+        yield Bad((*cache, key), None, f"'{key}'", PARENT)
+    for key in ("backend", "verdictCache", "antiSpoofing", "prefilter", "logDenials"):
+        yield Bad(("linux", key), None, f"'{key}'", PARENT)
     for os, bounds in AGENTS.items():
         yield from _bad_agent(os, *bounds)
 
@@ -196,6 +205,11 @@ def _wrong_types() -> Iterator[Bad]:
         ("dangerouslyCutOff",): "array",
         ("imagePullSecrets",): "array",
         ("linux", "untrackedReplyAddresses"): "array",
+        ("linux", "backend"): "string",
+        ("linux", "verdictCache"): "object",
+        ("linux", "verdictCache", "enabled"): "boolean",
+        ("linux", "verdictCache", "mask"): "integer",
+        **{("linux", key): "boolean" for key in ("antiSpoofing", "prefilter", "logDenials")},
         **{("presets", preset): "boolean" for preset in PRESETS},
         **{("cluster", key): "array" for key in
            ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers")},
@@ -213,6 +227,7 @@ MAPS: tuple[Path, ...] = (
     (),
     ("presets",),
     ("cluster",),
+    ("linux", "verdictCache"),
     *((os, *path) for os in AGENTS for path in ((), ("image",), ("resources",), ("affinity",))),
 )
 PRESETS = ("dns", "dhcp", "ntp", "flannelVxlan", "windowsDomain", "vpn", "quic")

@@ -84,14 +84,34 @@ def load() -> Load:
     def loaded(ruleset: str) -> None:
         if len(ruleset) > _ROOTLESS_BYTES and (os.geteuid() or sandbox.rootless()):
             pytest.skip("without root the kernel takes no transaction this large (wmem_max)")
-        done = subprocess.run(
-            [*namespace, "nft", "--check", "--file", "-"],
-            check=False,
-            input=ruleset,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr[:2000]
+        _run([*namespace, "nft", "--check", "--file", "-"], ruleset)
 
     return loaded
+
+
+# Loads standard input, and then what nft lists of it in the place of that.
+_RELOAD = r"""
+nft -f - && listed=$(nft list ruleset) || exit
+nft flush ruleset
+printf '%s\n' "$listed" | nft -f - && again=$(nft list ruleset) || exit
+[ "$listed" = "$again" ] || { printf '%s\n' "$listed" "$again"; exit 1; }
+"""
+
+
+@pytest.fixture(scope="session")
+def reload(load: Load) -> Load:
+    """Asserts that nft lists a ruleset in a form that it takes, too, and that means the same."""
+
+    def reloaded(ruleset: str) -> None:
+        load(ruleset)
+        root = [] if os.geteuid() == 0 else ["--map-root-user"]
+        _run(["unshare", *root, "--net", "sh", "-c", _RELOAD], ruleset)
+
+    return reloaded
+
+
+def _run(command: list[str], stdin: str) -> None:
+    done = subprocess.run(
+        command, check=False, input=stdin, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, (done.stderr or done.stdout)[:2000]

@@ -40,18 +40,22 @@ def compare(name: str, text: str) -> None:
 
 def test_default_manifests(helm: Helm) -> None:
     # The agents are long, and files of their own.
-    text, agents = re.subn(
-        r"\n  [\w.-]+\.(?:sh|psm?1): \|(?:\n    .*|\n *(?=\n))+", "", helm.template()
-    )
-    assert agents == len(agent_files("linux")) + len(agent_files("windows"))
+    files = [*agent_files("linux"), *agent_files("windows")]
+    names = "|".join(map(re.escape, files))
+    text, agents = re.subn(rf"\n  (?:{names}): \|(?:\n    .*|\n *(?=\n))+", "", helm.template())
+    assert agents == len(files)
     # The hashes cover them as well.
     text = re.sub(r"\b[0-9a-f]{64}\b", "left-out", text)
-    # K2s knows Windows' image by a comment without a space.
-    compare("default.yaml", f"# yamllint disable rule:comments\n{text}")
+    # K2s knows Windows' image by a comment without a space, and rules are as long as they are.
+    compare("default.yaml", f"# yamllint disable rule:comments rule:line-length\n{text}")
 
 
 @pytest.mark.parametrize(
-    ("os", "policy"), [("linux", {"policy.nft", "policy.facts"}), ("windows", {"policy.json"})]
+    ("os", "policy"),
+    [
+        ("linux", {"policy.nft", "policy.rules", "policy.bridge", "policy.facts"}),
+        ("windows", {"policy.json"}),
+    ],
 )
 def test_the_agent_is_the_files(render: Render, os: str, policy: set[str]) -> None:
     files = render(os=os).files
@@ -69,6 +73,10 @@ def test_ruleset_of_a_rich_policy(render: Render, load: Load) -> None:
     ruleset = render(rich()).ruleset
     load(ruleset)
     compare("rich.nft", ruleset)
+
+
+def test_a_rich_policy_for_iptables(render: Render) -> None:
+    compare("rich.rules", render(rich()).files["policy.rules"])
 
 
 def test_a_rich_policy_for_windows(render: Render) -> None:

@@ -96,14 +96,33 @@ def test_the_pod_is_the_nodes_and_knows_no_api_server(default: Rendered, os: str
         assert key not in default.container
 
 
-def test_the_linux_container_has_one_capability_and_no_way_to_more(linux: Rendered) -> None:
+LOCK = "/run/xtables.lock"
+
+
+@pytest.mark.parametrize(
+    ("backend", "capabilities", "files_of_the_node"),
+    [
+        ("nftables", ["NET_ADMIN"], []),
+        # iptables-legacy reads tables through a raw socket, and changes them under a lock.
+        ("iptables", ["NET_ADMIN", "NET_RAW"], [{"path": LOCK, "type": "FileOrCreate"}]),
+        ("auto", ["NET_ADMIN", "NET_RAW"], [{"path": LOCK, "type": "FileOrCreate"}]),
+    ],
+)
+def test_the_linux_container_can_do_what_its_backend_needs_and_no_more(
+    render: Render, backend: str, capabilities: list[str], files_of_the_node: list[dict[str, str]]
+) -> None:
+    linux = render({"linux": {"backend": backend}})
     assert linux.pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
     assert linux.container["securityContext"] == {
         "runAsUser": 0,
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
+        "capabilities": {"drop": ["ALL"], "add": capabilities},
     }
+    volumes = [volume["hostPath"] for volume in linux.pod["volumes"] if "hostPath" in volume]
+    assert volumes == files_of_the_node
+    paths = [mount["mountPath"] for mount in linux.container["volumeMounts"]]
+    assert (LOCK in paths) is bool(files_of_the_node)
     assert "os" not in linux.pod
 
 
@@ -178,11 +197,11 @@ def test_the_container_sees_its_policy_and_its_state(
     render: Render, os: str, config: str, state: str
 ) -> None:
     rendered = render(os=os)
-    assert rendered.container["volumeMounts"] == [
+    assert rendered.container["volumeMounts"][:2] == [
         {"name": "config", "mountPath": config, "readOnly": True},
         {"name": "state", "mountPath": state},
     ]
-    files, scratch = rendered.pod["volumes"]
+    files, scratch = rendered.pod["volumes"][:2]
     assert files == {"name": "config", "configMap": {"name": f"udp-security-{os}"}}
     assert scratch == {"name": "state", "emptyDir": {"sizeLimit": "32Mi"}}
 
@@ -201,20 +220,17 @@ def test_the_environment(render: Render, os: str, seconds: str) -> None:
         "UDP_SECURITY_NODE_IP": "status.hostIP",
     }
     assert rendered.environment == {
-        "UDP_SECURITY_POLICY_SHA256": hash_of(rendered, os),
+        "UDP_SECURITY_POLICY_SHA256": hash_of(rendered),
         "UDP_SECURITY_RELEASE": "udp-security/udp-security",
         "UDP_SECURITY_ON_STOP": "remove",
         "UDP_SECURITY_POLL_SECONDS": seconds,
     }
 
 
-def hash_of(rendered: Rendered, os: str) -> str:
-    """The policy's hash, of the files as a pod will see them, in the order that its agent has."""
+def hash_of(rendered: Rendered) -> str:
+    """The policy's hash, of the files as a pod will see them, in the order of their names."""
     files = rendered.files
-    linux = ["agent.sh", "policy.nft", "policy.facts"]
-    names = linux if os == "linux" else sorted(files)
-    assert sorted(names) == sorted(files)
-    return hashlib.sha256("".join(files[name] for name in names).encode()).hexdigest()
+    return hashlib.sha256("".join(files[name] for name in sorted(files)).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +248,7 @@ def test_the_pod_carries_its_policys_hash(
 ) -> None:
     rendered = Rendered(helm.template(values), os)
     wanted = rendered.environment["UDP_SECURITY_POLICY_SHA256"]
-    assert wanted == hash_of(rendered, os)
+    assert wanted == hash_of(rendered)
     # The hash stands in the pod template, so that another policy is another pod.
     assert wanted != default.environment["UDP_SECURITY_POLICY_SHA256"]
     assert checksum(rendered) != checksum(default)

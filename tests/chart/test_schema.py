@@ -167,6 +167,11 @@ GOOD_SETTINGS: list[dict[str, Any]] = [
             "scope": "cluster",
             "onStop": "keep",
             "pollSeconds": 3600,
+            "backend": "iptables",
+            "verdictCache": {"enabled": False, "mask": 15},
+            "antiSpoofing": False,
+            "prefilter": True,
+            "logDenials": True,
             "untrackedReplyAddresses": ["169.254.20.10", "fd00::10"],
             "image": {"repository": "registry.local:5000/a/b", "tag": "V1.2_3-x"},
             "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {}},
@@ -181,6 +186,7 @@ GOOD_SETTINGS: list[dict[str, Any]] = [
             "podLabels": {"a": "b"},
         }
     },
+    {"linux": {"verdictCache": {"mask": 0xFFFFFFFF}}},
     {"windows": {"scope": "host", "onStop": "keep", "pollSeconds": 5}},
     *({os: {key: None for key in ("resources", "nodeSelector", "tolerations", "affinity",
                                   "priorityClassName", "podAnnotations", "podLabels")}}

@@ -175,6 +175,33 @@ CASES: dict[str, list[Case]] = {
             ],
         ),
     ],
+    "cacheMask": [
+        *(
+            Case(
+                {"linux": {"verdictCache": {"mask": mask}}},
+                [
+                    f"linux.verdictCache.mask: the bits of {text} are not a single run of at least "
+                    "4 (the verdict cache needs such a part of the conntrack mark that nobody else "
+                    "uses, for example 0xff000000)"
+                ],
+            )
+            for mask, text in (
+                (0xE0000000, "0xe0000000"),
+                (16, "0x00000010"),
+                (0xFF00FF00, "0xff00ff00"),
+                (0x8000000F, "0x8000000f"),
+                (0xFFFFFFFD, "0xfffffffd"),
+            )
+        ),
+        Case(
+            {"linux": {"verdictCache": {"enabled": False, "mask": 0xF0F}}},
+            [
+                "linux.verdictCache.mask: the bits of 0x00000f0f are not a single run of at least "
+                "4 (the verdict cache needs such a part of the conntrack mark that nobody else "
+                "uses, for example 0xff000000)"
+            ],
+        ),
+    ],
     "overlap": [
         # 101 single ports that 151 rules name, 100 between them that 150 name, and a preset's 53
         # and 68, each shared with one rule.
@@ -329,7 +356,10 @@ def test_all_problems_are_told_at_once_in_the_values_order(helm: Helm) -> None:
             rule("b", ports=["2-1"], from_=["10.0.0.1/8"], to=["fd00::1/8"]),
             rule("b", direction="forward", ports=["9-8", "7-6"], os=["windows"]),
         ],
-        "linux": {"untrackedReplyAddresses": ["::ffff:1:1"]},
+        "linux": {
+            "untrackedReplyAddresses": ["::ffff:1:1"],
+            "verdictCache": {"mask": 0xFF00FF},
+        },
     }
     with pytest.raises(Refused) as refused:
         helm.template(values)
@@ -347,6 +377,7 @@ def test_all_problems_are_told_at_once_in_the_values_order(helm: Helm) -> None:
         "rules[1].ports[1]",
         "rules[1].direction",
         "linux.untrackedReplyAddresses[0]",
+        "linux.verdictCache.mask",
         "presets.dhcp",
     ]
     assert lines == [str(problem) for problem in policy.check(merged(values))]
@@ -393,7 +424,11 @@ GOOD: dict[str, dict[str, Any]] = {
         ],
     },
     "without Linux nodes nothing of Linux is checked": {
-        "linux": {"enabled": False, "untrackedReplyAddresses": ["::ffff:1:1"]},
+        "linux": {
+            "enabled": False,
+            "untrackedReplyAddresses": ["::ffff:1:1"],
+            "verdictCache": {"mask": 0xF0F},
+        },
         "presets": {"flannelVxlan": False},
         "rules": [
             rule(to=["172.21.0.10"]),
@@ -416,6 +451,10 @@ GOOD: dict[str, dict[str, Any]] = {
             for direction in ("ingress", "egress")
             for port, os in ((8472, "linux"), (4789, "windows"))
         ],
+    },
+    **{
+        f"cache mask {mask:#x}": {"linux": {"verdictCache": {"mask": mask}}}
+        for mask in (0xF, 0x1E, 0xF0000000, 0xFFFF0000, 0xFFFFFFFF)
     },
     "without any nodes no lifeline is": {
         "linux": {"enabled": False},

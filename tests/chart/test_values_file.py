@@ -64,6 +64,12 @@ OTHER: dict[str, Any] = {
     "cluster.nodeCIDRs": {"cluster": {"nodeCIDRs": ["10.0.0.0/8"]}},
     "cluster.dnsServers": {"cluster": {"dnsServers": ["10.0.0.0/8"]}},
     "linux.scope": {"linux": {"scope": "cluster"}},
+    "linux.backend": {"linux": {"backend": "nftables"}},
+    "linux.verdictCache.enabled": {"linux": {"verdictCache": {"enabled": False}}},
+    "linux.verdictCache.mask": {"linux": {"verdictCache": {"mask": 0xFF}}},
+    "linux.antiSpoofing": {"linux": {"antiSpoofing": False}},
+    "linux.prefilter": {"linux": {"prefilter": True}},
+    "linux.logDenials": {"linux": {"logDenials": True}},
     "linux.untrackedReplyAddresses": {"linux": {"untrackedReplyAddresses": ["10.0.0.1"]}},
     "windows.scope": {"windows": {"scope": "host"}},
     **{

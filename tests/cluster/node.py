@@ -117,6 +117,7 @@ class FakeNode:
             "schemaVersion": 1,
             "os": self.os,
             "backend": "nftables" if linux else "windows-firewall",
+            "backendReason": None,
             "node": self.name,
             "version": "0.1.0",
             "generation": generation,
@@ -130,6 +131,7 @@ class FakeNode:
             "appliedAt": now() if mine else None,
             "heals": 0,
             "notGoverned": [],
+            "cache": {"trusted": True} if linux and mine else None,
             "counters": {
                 "rules": [],
                 "denied": {
@@ -139,4 +141,6 @@ class FakeNode:
                 if linux and mine
                 else {},
             },
+            "deniedFlows": [] if linux and mine else None,
+            "deniedPorts": [] if linux and mine else None,
         }

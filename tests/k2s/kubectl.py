@@ -201,6 +201,7 @@ class Kubectl:
             "schemaVersion": 1,
             "os": node.os,
             "backend": "nftables" if node.os == "linux" else "windows-firewall",
+            "backendReason": None,
             "node": node.name,
             "version": "0.1.0",
             "generation": pod.policy.generation,
@@ -214,7 +215,10 @@ class Kubectl:
             "appliedAt": "2026-01-02T03:04:05Z" if healthy else None,
             "heals": 0,
             "notGoverned": [],
+            "cache": {"trusted": True} if node.os == "linux" else None,
             "counters": {"rules": [], "denied": denied if node.os == "linux" else {}},
+            "deniedFlows": [] if node.os == "linux" else None,
+            "deniedPorts": [] if node.os == "linux" else None,
         }
         return json.dumps(status)
 

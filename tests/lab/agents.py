@@ -53,6 +53,7 @@ LARGE_POLICY: Final[Mapping[str, Any]] = {
     ]
 }
 
+_MARK: Final = re.compile(r"0x[0-9a-f]{8}")
 LOG_LINE: Final = re.compile(
     r"time=(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) level=(?P<level>info|warn|error)"
     r' event=(?P<event>[a-z-]+) node="(?P<node>[^"]*)" policy=(?P<policy>[0-9a-f]{0,12})'
@@ -114,12 +115,18 @@ def _of_linux(made: Documents, kind: str) -> dict[str, Any]:
     return found
 
 
-def with_ruleset(values: Mapping[str, Any], change: Callable[[str], str]) -> Documents:
-    """The chart's documents with another ruleset, whose hash is right all the same."""
-    made = documents(values)
+def with_files(
+    values: Mapping[str, Any],
+    change: Callable[[dict[str, str]], object],
+    *,
+    poll: float = 0.2,
+) -> Documents:
+    """The chart's documents after a change of the ConfigMap's files, whose hash is right all the
+    same. ``change`` gets the files to change in place."""
+    made = documents(values, poll=poll)
     data = config_data(made)
-    data["policy.nft"] = change(data["policy.nft"])
-    bundle = "".join(data[name] for name in ("agent.sh", "policy.nft", "policy.facts"))
+    change(data)
+    bundle = "".join(data[name] for name in sorted(data))
     digest = hashlib.sha256(bundle.encode()).hexdigest()
     (variable,) = (
         entry
@@ -128,6 +135,22 @@ def with_ruleset(values: Mapping[str, Any], change: Callable[[str], str]) -> Doc
     )
     variable["value"] = digest
     return made
+
+
+def replace(data: dict[str, str], name: str, old: str, new: str) -> None:
+    """Change the only place of a file that has this text."""
+    assert data[name].count(old) == 1, f"{name} has not one '{old}'"
+    data[name] = data[name].replace(old, new)
+
+
+def without_monitor(data: dict[str, str]) -> None:
+    """Let nft's monitor end at once: less address space than a program needs."""
+    replace(data, "watch.sh", "MONITOR_KILOBYTES=131072", "MONITOR_KILOBYTES=64")
+
+
+def with_ruleset(values: Mapping[str, Any], change: Callable[[str], str]) -> Documents:
+    """The chart's documents with another ruleset."""
+    return with_files(values, lambda data: data.update({"policy.nft": change(data["policy.nft"])}))
 
 
 class Node:
@@ -173,8 +196,10 @@ class Node:
 
     def policy(self) -> list[str]:
         """The objects of our table, without what two loads of one policy may differ in: their
-        order, the generation, who owns the node and who waits."""
+        order, the generation and its marks, what the kernel remembers, the owner and who waits."""
         text = re.sub(r"(?<![\w.-])g\d+\.", "g.", self.table())
+        text = re.sub(r"(?m)^(\t\t.*ct mark.*)$", lambda line: _MARK.sub("0x", line[0]), text)
+        text = re.sub(r"(?ms)(^\tset (?:cache|denied)\..*?)\t\telements = .*?\}\n", r"\1", text)
         objects = re.findall(r"^\t\S.*?^\t\}$|^\t\w+ .*(?<!\{)$", text, re.MULTILINE | re.DOTALL)
         return sorted(
             one for one in objects if not re.match(r"\tchain (owner-|standby-|g\.reserved)", one)
@@ -183,7 +208,7 @@ class Node:
     def foreign(self) -> str:
         """Everything in the kernel's ruleset that is not ours, without counters' values."""
         tables = re.split(r"^(?=table )", self.nft("-s", "list", "ruleset"), flags=re.MULTILINE)
-        return "".join(text for text in tables if not text.startswith("table inet udp_security "))
+        return "".join(text for text in tables if not re.match(r"table \w+ udp_security ", text))
 
     def forget_others(self) -> None:
         """What others have on the node is right as it is now."""
@@ -209,7 +234,8 @@ class Node:
             print(*logs, sep="\n")
         for pod in self._pods:
             pod.delete()
-        self.nft("delete", "table", *TABLE, check=False)
+        for family in ("inet", "bridge"):
+            self.nft("delete", "table", family, TABLE[1], check=False)
         if error is None:
             assert self.foreign() == self._foreign
             lines = "".join(logs).splitlines()

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Holds a ruleset in a wire's node to the oracle: packet by packet, and counter by counter.
 
-A request and its answer are one flow. Where conntrack does not see them, each packet is a flow of
-its own, and what leaves the node from one of ``linux.untrackedReplyAddresses`` passes also when it
-may be the answer to an allowed flow.
+A request and its answer are one flow, and both are sent twice: of an allowed flow only the first
+packet is counted, for the verdict is cached. Where conntrack does not see them, each packet is a
+flow of its own, and what leaves the node from one of ``linux.untrackedReplyAddresses`` passes also
+when it may be the answer to an allowed flow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import subprocess
@@ -16,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
 from tests import strategies
@@ -38,6 +40,14 @@ _SHOWN: Final = 5
 _LIKELY_PORT: Final = 40_000  # one that a request may be sent from
 
 
+class Counting(Protocol):
+    """What reads the counters of the rules in force."""
+
+    def packets(self) -> dict[str, int]:
+        """How many packets each counter has counted."""
+        ...
+
+
 @dataclass(frozen=True)
 class Case:
     """One policy: the user's values, what they mean, and what the chart makes of them."""
@@ -46,6 +56,7 @@ class Case:
     policy: Policy
     files: Mapping[str, str]
     reply_addresses: Collection[Address]
+    cached: bool
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Case:
@@ -56,12 +67,13 @@ class Case:
             policy=Policy.from_values(full),
             files=render(values),
             reply_addresses=frozenset(map(ip_address, full["linux"]["untrackedReplyAddresses"])),
+            cached=full["linux"]["verdictCache"]["enabled"],
         )
 
     @property
     def counters(self) -> set[str]:
         """Every counter that the policy has."""
-        denied = {f"denied.{direction}" for direction in _BACK}
+        denied = {f"denied.{name}" for name in (*_BACK, "spoofed")}
         return denied | {counter(rule.name) for rule in self.policy.rules}
 
 
@@ -78,7 +90,7 @@ class Packet:
     """A packet that was sent, its flow, what the oracle says of it, and whether it passed."""
 
     flow: Flow
-    reply: bool
+    kind: str
     source_port: int
     wanted: Verdict
     passed: bool
@@ -89,7 +101,7 @@ class Packet:
         counted = " or ".join(sorted(self.wanted.counters)) or "no counter"
         fates = {True: "passes", False: "is dropped"}
         return (
-            f"{'answer to ' if self.reply else ''}{text}: {fates[self.passed]};"
+            f"{self.kind} {text}: {fates[self.passed]};"
             f" the oracle says that it {fates[self.wanted.passes]}, in {counted}"
         )
 
@@ -121,86 +133,118 @@ def agree(
     *,
     tracked: bool = True,
     translated: Sequence[tuple[Flow, Flow]] | None = None,
+    ports: dict[int, int] | None = None,
+    counting: Counting | None = None,
 ) -> list[Packet]:
     """Sends the flows and their answers and asserts that fates and counters are the oracle's.
 
     ``translated`` are the flows as NAT leaves them, each as the policy is to see it (the source is
-    the original one) and as the answerer sees it. Returns the packets.
+    the original one) and as the answerer sees it. ``ports`` keeps the flows' source ports, by their
+    place in ``flows``: with those of an earlier call the same flows go on. ``counting`` reads the
+    counters, if they are not those of our nftables table. Returns the packets.
     """
+    ports = {} if ports is None else ports
     # Only flows that are to be counted alike are sent together, so that a packet in the wrong
     # counter cannot make up for another one.
     groups: defaultdict[Hashable, list[_Sent]] = defaultdict(list)
-    for flow, (judged, seen) in zip(
-        flows, translated or zip(flows, flows, strict=True), strict=True
+    for place, (flow, (judged, seen)) in enumerate(
+        zip(flows, translated or zip(flows, flows, strict=True), strict=True)
     ):
         likely = Fate(delivered=True, replied=True, source_port=_LIKELY_PORT)
         alike = tuple(packet.wanted for packet in _packets(case, judged, likely, tracked))
-        groups[alike].append(_Sent(flow, judged, seen))
-    with Counters(wire.node, TABLE[1]) as counters:
+        groups[alike].append(_Sent(place, flow, judged, seen))
+    with contextlib.ExitStack() as stack:
+        counters = counting or stack.enter_context(Counters(wire.node, TABLE[1]))
         assert counters.packets().keys() == case.counters, _report(
             case, ["other counters are there"]
         )
         return [
             packet
             for group in groups.values()
-            for packet in _agree(wire, counters, case, group, tracked)
+            for round_ in range(2 if tracked else 1)
+            for packet in _agree(wire, counters, case, group, tracked, ports, again=round_ > 0)
         ]
 
 
 class _Sent(NamedTuple):
     """A flow as it is sent, as the policy judges it, and as who answers it sees it."""
 
+    place: int
     flow: Flow
     judged: Flow
     seen: Flow
 
 
 def _agree(
-    wire: Wire, counters: Counters, case: Case, group: Sequence[_Sent], tracked: bool
+    wire: Wire,
+    counters: Counting,
+    case: Case,
+    group: Sequence[_Sent],
+    tracked: bool,
+    ports: dict[int, int],
+    *,
+    again: bool,
 ) -> list[Packet]:
     before = counters.packets()
     fates = wire.send(
-        [one.flow for one in group], replies=True, translated=[one.seen for one in group]
+        [one.flow for one in group],
+        replies=True,
+        translated=[one.seen for one in group],
+        ports=[ports[one.place] for one in group] if group[0].place in ports else None,
     )
+    ports.update((one.place, fate.source_port) for one, fate in zip(group, fates, strict=True))
     moved = {name: count - before[name] for name, count in counters.packets().items()}
     sent = [
         packet
         for one, fate in zip(group, fates, strict=True)
-        for packet in _packets(case, one.judged, fate, tracked)
+        for packet in _packets(case, one.judged, fate, tracked, again=again)
     ]
     complaints = [str(packet) for packet in sent if packet.passed is not packet.wanted.passes]
     if not complaints:
         complaints = list(_miscounted(moved, [packet.wanted for packet in sent]))
         if complaints and len(group) > 1:
-            # Alone, the packet that is counted wrongly betrays itself.
+            # Alone, the packet that is counted wrongly betrays itself. (What was cached stays so.)
             middle = len(group) // 2
             for part in (group[:middle], group[middle:]):
-                _agree(wire, counters, case, part, tracked)
+                _agree(wire, counters, case, part, tracked, ports if again else {}, again=again)
         if complaints:
             complaints += map(str, sent)
     assert not complaints, _report(case, complaints)
     return sent
 
 
-def _packets(case: Case, flow: Flow, fate: Fate, tracked: bool) -> Iterator[Packet]:
-    """The request and, if it arrived and can be answered, its answer."""
+def _packets(
+    case: Case, flow: Flow, fate: Fate, tracked: bool, *, again: bool = False
+) -> Iterator[Packet]:
+    """The request, which may be the flow's second one, and, if it arrived and can be answered, its
+    answer."""
     judge = _verdict if tracked else _untracked
     port = fate.source_port
-    yield Packet(flow, False, port, judge(case, flow, port), fate.delivered)
     broadcast = flow.destination == _BROADCAST
-    if fate.delivered and broadcast and flow.direction == "egress":
+    wanted = judge(case, flow, port)
+    # The copy of a broadcast belongs to the same flow, in another direction: neither stays cached.
+    copied = broadcast and flow.direction == "egress"
+    request = _cached(case, wanted) if again and not copied else wanted
+    yield Packet(flow, "second" if again else "first", port, request, fate.delivered)
+    if fate.delivered and copied:
         # The kernel gives the node a copy of its own broadcast, by the device that it left by. What
         # becomes of the copy nobody watches, but it counts.
         copy = replace(flow, direction="ingress")
         wanted = judge(case, copy, port)
-        yield Packet(copy, False, port, wanted, wanted.passes)
+        yield Packet(copy, "copy of a", port, wanted, wanted.passes)
     if fate.delivered and not broadcast and not flow.destination.is_multicast:
         if tracked:
-            wanted = judge(case, flow, port)
+            wanted = _cached(case, wanted)
         else:
             back = Flow(_BACK[flow.direction], flow.destination, flow.source, port)
             wanted = judge(case, back, flow.port)
-        yield Packet(flow, True, port, wanted, fate.replied)
+        yield Packet(flow, "answer to", port, wanted, fate.replied)
+
+
+def _cached(case: Case, wanted: Verdict) -> Verdict:
+    """What becomes of a further packet of a flow: an allowed one is not counted again."""
+    allowed = not any(name.startswith("denied.") for name in wanted.counters)
+    return Verdict(True, frozenset()) if case.cached and allowed else wanted
 
 
 def _verdict(case: Case, flow: Flow, _source_port: int) -> Verdict:

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 import pytest
 import yaml
+from tests.lab import iptables
 
 from udp_security import helm
 from udp_security.chart import chart_dir
@@ -140,8 +141,13 @@ def address(lab: Lab, target: str | Pair, family: Family) -> str:
 
 
 def counters(lab: Lab, node: str) -> dict[str, int]:
-    """Packets by counter of our table on one node."""
-    listing = lab.run(node, ["nft", "-j", "list", "counters", "table", "inet", "udp_security"])
+    """Packets by counter of our rules on one node, whichever backend they are of."""
+    listing = lab.run(
+        node, ["nft", "-j", "list", "counters", "table", "inet", "udp_security"], check=False
+    )
+    if listing.returncode:
+        run = functools.partial(lab.run, node)
+        return iptables.counters(run, "nft") or iptables.counters(run, "legacy")
     objects = json.loads(listing.stdout)["nftables"]
     found = [object_["counter"] for object_ in objects if "counter" in object_]
     return {counter["name"]: counter["packets"] for counter in found}

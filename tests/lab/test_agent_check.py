@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.lab.agents import OPEN, OTHER, Node, check, documents, heals, said, status, until
 
 from udp_security.lab.topology import Lab
@@ -43,6 +45,8 @@ def test_reasons_are_told(node: Node) -> None:
     pod.start()
     until(lambda: said(pod, "applied"))
     assert check(pod)[1].startswith("in force: policy ")
+    # Else it would heal what is done to it.
+    pod.signal(signal.SIGSTOP)
     node.nft("delete", "table", "inet", "udp_security")
     assert check(pod) == (1, "not in force: the rules are gone from the kernel\n")
     assert status(pod)["reason"] == "the rules are gone from the kernel"

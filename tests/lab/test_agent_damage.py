@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""The agent keeps the kernel at its policy: `check` sees every damage, the next look undoes it."""
+"""The agent keeps the kernel at its policy: `check` sees every damage, and it is undone, by events
+and, where there are none, by the next look."""
 
 from __future__ import annotations
 
@@ -10,11 +11,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.lab.agents import (
     OTHER,
+    POLICY,
     Node,
     check,
+    documents,
     heals,
     said,
     until,
+    with_files,
+    without_monitor,
 )
 
 from udp_security.lab.pod import AgentPod
@@ -90,9 +95,10 @@ DAMAGES: dict[str, Callable[[str], str]] = {
 
 @pytest.fixture(scope="module")
 def kept(lab: Lab) -> Iterator[tuple[Node, AgentPod]]:
-    """A node and the pod that keeps it, for all damages one after another."""
+    """A node and the pod that keeps it, for all damages one after another. It looks by itself once
+    an hour: events tell it."""
     with Node(lab) as node:
-        yield node, node.start()
+        yield node, node.start(documents(poll=3600))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -121,7 +127,7 @@ def test_damage_fails_the_check_and_is_healed(kept: tuple[Node, AgentPod], damag
 def test_a_deleted_rule_is_restored(kept: tuple[Node, AgentPod]) -> None:
     node, pod = kept
     (generation,) = node.generations()
-    chain, before = f"g{generation}.ingress", heals(pod, node.lab)
+    chain, before = f"g{generation}.denied.ingress", heals(pod, node.lab)
     handle = node.handle(chain, "drop")
     assert not node.lab.probe("outsider", node.lab.address("node"), OTHER).delivered
     pod.signal(signal.SIGSTOP)
@@ -131,3 +137,12 @@ def test_a_deleted_rule_is_restored(kept: tuple[Node, AgentPod]) -> None:
     pod.signal(signal.SIGCONT)
     until(lambda: heals(pod, node.lab) > before)
     assert not node.lab.probe("outsider", node.lab.address("node"), OTHER).delivered
+
+
+def test_the_poll_alone_heals_as_well(lab: Lab) -> None:
+    with Node(lab) as node:
+        pod = node.start(with_files(POLICY, without_monitor))
+        for count, damage in enumerate(("base-chain-flushed", "table-deleted"), 1):
+            node.load(DAMAGES[damage](""))
+            until(lambda count=count: heals(pod, lab) == count)  # type: ignore[misc]
+        assert check(pod)[0] == 0

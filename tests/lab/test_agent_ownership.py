@@ -237,3 +237,102 @@ def test_rules_that_were_kept_are_taken_over(node: Node) -> None:
     assert len(node.generations()) == 1
     assert new.exec("remove").returncode == 0
     assert node.table() == ""
+
+
+def test_two_rollouts_at_once_under_load(node: Node) -> None:
+    """Of three policies within a second: the last one's pod owns the node in the end, or the one
+    before, if it was slower; either is whole."""
+    policies = [POLICY, ANOTHER_POLICY, {"rules": [*POLICY["rules"], *LARGE_POLICY["rules"]]}]
+    first = node.start(documents(policies[0]))
+    pods = [first]
+    with Flood(node.lab, rest=0.001) as flood:
+        for values in policies[1:]:
+            pods.append(node.pod(documents(values)))
+            pods[-1].start()
+            time.sleep(0.3)
+        until(lambda: all(said(pod, "applied") for pod in pods))
+        until(lambda: [standing_by(node, pod) for pod in pods].count(True) == 2)
+        (owner,) = (pod for pod in pods if not standing_by(node, pod))
+        owner.wait_ready()
+        # The pods of the older policies leave in any order.
+        for pod in pods:
+            if pod is not owner:
+                assert pod.stop() == 0
+    assert (flood.lost, flood.leaked) == (0, 0)
+    assert (node.owners(), len(node.generations())) == ([owner.uid], 1)
+    assert check(owner)[0] == 0
+
+
+def test_surges_and_a_rollback_under_load(node: Node) -> None:
+    """The old pod leaves while the new one is being healed, and the new one before it is ready."""
+    pod = node.start()
+    with Flood(node.lab, rest=0.001) as flood:
+        for number in range(3):
+            new = node.pod(documents(POLICY if number % 2 else ANOTHER_POLICY))
+            new.start()
+            until(lambda new=new: said(new, "applied"))  # type: ignore[misc]
+            node.nft("add", "chain", "inet", "udp_security", "theirs")
+            assert pod.stop() == 0
+            pod = new
+        pod.wait_ready()
+        new = node.pod(documents(POLICY))
+        new.start()
+        # A rollback at any moment: before it has applied, or after.
+        until(lambda: said(new, "started"))
+        time.sleep(0.2)
+        assert new.stop() == 0
+        until(lambda: node.owners() == [pod.uid] and len(node.generations()) == 1)
+        pod.wait_ready()
+    assert (flood.lost, flood.leaked) == (0, 0)
+
+
+def test_deleted_while_it_crash_loops(node: Node) -> None:
+    """Its last container is told to end wherever it is, and leaves nothing."""
+    before = node.nft("-s", "list", "ruleset")
+    seed = random.Random(5)
+    for _ in range(4):
+        pod = node.pod()
+        pod.start()
+        for _ in range(3):
+            time.sleep(seed.random() * 0.5)
+            pod.kill()
+            starts = len(said(pod, "started"))
+            pod.start()
+        until(lambda pod=pod, n=starts: len(said(pod, "started")) > n)  # type: ignore[misc]
+        assert pod.stop() == 0
+        assert node.nft("-s", "list", "ruleset") == before
+
+
+def test_a_reboot_brings_the_policy_back(node: Node) -> None:
+    """The kubelet starts the pods that were there: one that had been superseded may be first."""
+    old, new = rolled_out(node)
+    policy = node.policy()
+    for pod in (old, new):
+        pod.kill()
+        # Its files outlive the boot, the kernel's rules do not.
+        (state(pod, node.lab) / "claimed").write_text("another boot\n", encoding="ascii")
+    for family in ("inet", "bridge"):
+        node.nft("delete", "table", family, "udp_security", check=False)
+    new.start()
+    new.wait_ready()
+    assert node.policy() == policy
+    old.start()
+    until(lambda: standing_by(node, old))
+    assert (node.owners(), node.policy()) == ([new.uid], policy)
+    assert check(new)[0] == 0
+
+
+@pytest.mark.parametrize("on_stop", ["remove", "keep"])
+def test_an_uninstall_leaves_what_there_was(node: Node, on_stop: str) -> None:
+    """After everything that an agent does: all tables are as they were before, ours gone."""
+    before = node.nft("-s", "list", "ruleset")
+    old = node.start(documents({**POLICY, "linux": {"onStop": on_stop}}))
+    node.nft("add", "chain", "inet", "udp_security", "theirs")
+    until(lambda: heals(old, node.lab) == 1)
+    new = node.start(documents({**ANOTHER_POLICY, "linux": {"onStop": on_stop}}))
+    assert "table bridge udp_security" in node.nft("list", "ruleset")
+    assert old.stop() == 0
+    if on_stop == "keep":
+        assert new.exec("remove").returncode == 0
+    assert new.stop() == 0
+    assert node.nft("-s", "list", "ruleset") == before

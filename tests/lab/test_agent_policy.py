@@ -51,7 +51,7 @@ def test_a_pod_keeps_its_agent_too(node: Node) -> None:
     pod = node.start()
     later = dict(config_data(documents(ANOTHER_POLICY)))
     script = later["agent.sh"]
-    later["agent.sh"] = script.replace("\nFAILED=\n", "\ndigest() { echo another; }\nFAILED=\n")
+    later["agent.sh"] = script.replace("\ncase ", "\nnftables_digest() { echo another; }\ncase ")
     assert later["agent.sh"] != script
     pod.update_configmap(later)
     assert pod.ready()
@@ -116,7 +116,7 @@ def test_a_pod_whose_own_copy_was_lost_keeps_its_rules(node: Node) -> None:
     pod = node.start()
     policy = node.policy()
     pod.update_configmap(config_data(documents(ANOTHER_POLICY)))
-    pod.run(["rm", "/run/udp-security/policy.nft"])
+    pod.run(["rm", "/run/udp-security/policy/policy.nft"])
     until(lambda: said(pod, "foreign-policy"))
     assert node.policy() == policy
     assert pod.stop() == 0

@@ -73,13 +73,14 @@ def test_bad_ruleset(node: Node) -> None:
 
 
 def test_superseded_released_and_missing(node: Node) -> None:
-    old = node.start()
-    new = node.start(documents(ANOTHER_POLICY, poll=3600))
+    old = node.start(documents(poll=3600))
+    new = node.start(documents(ANOTHER_POLICY))
     until(lambda: said(old, "superseded"))
     told = status(old)
     assert (told["healthy"], told["owner"], told["self"]) == (False, new.uid, old.uid)
     assert told["reason"] == f"superseded: pod {new.uid} owns this node now"
 
+    new.signal(signal.SIGSTOP)
     node.nft("delete", "table", "inet", "udp_security")
     told = status(new)
     assert (told["healthy"], told["owner"]) == (False, None)

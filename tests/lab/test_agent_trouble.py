@@ -20,10 +20,12 @@ from tests.lab.agents import (
     check,
     config_data,
     documents,
+    replace,
     said,
     state,
     status,
     until,
+    with_files,
     with_ruleset,
 )
 
@@ -80,7 +82,7 @@ def test_a_ruleset_that_does_not_load_on_a_fresh_node(node: Node) -> None:
 
 
 def test_no_permission(node: Node, old: AgentPod) -> None:
-    made = documents(ANOTHER_POLICY)
+    made = documents({**ANOTHER_POLICY, "linux": {"backend": "nftables"}})
     agent_container(made)["securityContext"]["capabilities"]["add"] = []
     pod = node.pod(made)
     pod.start()
@@ -88,12 +90,12 @@ def test_no_permission(node: Node, old: AgentPod) -> None:
     done = pod.exec("remove")
     assert done.returncode == 1
     assert "not removed: " in done.stderr and "NET_ADMIN" in done.stderr
-    assert "NET_ADMIN" in refused(node, old, pod, "bad-ruleset")
+    assert "NET_ADMIN" in refused(node, old, pod, "not-applied")
 
 
 def without(node: Node, *tools: str) -> AgentPod:
     """A pod whose image lacks these of the tools that are no applets of busybox."""
-    made = documents(ANOTHER_POLICY)
+    made = documents({**ANOTHER_POLICY, "linux": {"backend": "nftables"}})
     agent_pod_spec(made)["volumes"].append({"name": "sbin", "emptyDir": {}})
     mount = {"name": "sbin", "mountPath": "/usr/sbin"}
     agent_container(made)["volumeMounts"].append(mount)
@@ -189,8 +191,25 @@ def test_a_full_state_directory(node: Node, old: AgentPod, small: list[str], mor
     if said(pod, "applied"):
         assert check(pod)[0] == 0
         assert "r.other" in "".join(node.policy())
+        # Else it would be handed the rules.
+        assert old.stop() == 0
         assert pod.stop() == 0
         assert node.table() == ""
     else:
         assert "is its emptyDir full?" in refused(node, old, pod, "no-state")
         assert node.policy() == before
+
+
+def test_a_kernel_that_cannot_check_sources(node: Node) -> None:
+    """The rest of the policy is in force, and what is missing is said."""
+
+    def ask_too_much(data: dict[str, str]) -> None:
+        rule = 'iifname "cni0" meta l4proto udp fib saddr'
+        replace(data, "policy.nft", f"g0.input.guarded {rule}", f"g0.output {rule}")
+
+    pod = node.start(with_files(POLICY, ask_too_much))
+    assert "fib saddr" not in node.table() and "fib daddr" in node.table()
+    code, said_so = check(pod)
+    assert code == 0
+    assert "not governed: source addresses that pods forge: " in said_so
+    assert "Linux 5.19" in said_so

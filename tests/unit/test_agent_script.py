@@ -26,9 +26,14 @@ from udp_security.chart import chart_dir
 from udp_security.lab import rootfs, tools
 from udp_security.lab.errors import LabError
 
-SCRIPT = (chart_dir() / "files" / "linux" / "agent.sh").read_text(encoding="utf-8")
-# All but the last lines, which run the command given.
-FUNCTIONS, _, _ = SCRIPT.partition("\nFAILED=\n")
+DIRECTORY = chart_dir() / "files" / "linux"
+ENTRY = (DIRECTORY / "agent.sh").read_text(encoding="utf-8")
+# What the entry sets, then the other files' functions; without the command at its end.
+SETTINGS, _, _COMMANDS = re.split(r"(?m)((?:^\. .*\n)+)", ENTRY)
+PARTS = re.findall(r'(?m)^\. "\$HERE/(\w+)\.sh"$', ENTRY)
+FUNCTIONS = "\n".join(
+    [SETTINGS, *((DIRECTORY / f"{part}.sh").read_text(encoding="utf-8") for part in PARTS)]
+)
 
 # What POSIX and busybox ash build in, as far as the script may use it.
 BUILTINS = {
@@ -41,7 +46,7 @@ KEYWORDS = {
     "case", "esac", "in",
 }  # fmt: skip
 # Beside applets the image has these.
-PROGRAMS = {"nft"}
+PROGRAMS = {"nft", "iptables-legacy-save", "ip6tables-legacy-save"}
 
 
 @functools.cache
@@ -67,7 +72,7 @@ def start(
     """The script's functions, then this code, in busybox ash; ``path`` goes before the applets."""
     functions = applets().parent / "functions.sh"
     if not functions.exists():
-        functions.write_text(f'{FUNCTIONS}\nFAILED=\neval "$CODE"\n', encoding="utf-8")
+        functions.write_text(f'{FUNCTIONS}\neval "$CODE"\n', encoding="utf-8")
     return subprocess.Popen(
         [applets() / "sh", functions, *arguments],
         stdin=subprocess.DEVNULL,
@@ -89,7 +94,8 @@ class Words:
     """Finds the first word of every command in a shell script; knows the grammar the agent uses."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        # Without here-documents, which are no commands.
+        self._text = re.sub(r"(?ms)(<<'?(\w+)'?[^\n]*\n).*?^\2$", r"\1", text)
         self._at = 0
         self.commands: list[str] = []
         self.functions: set[str] = set()
@@ -182,17 +188,26 @@ class Words:
         self._at = found.end()
 
 
+def test_it_is_all_of_its_files() -> None:
+    assert {f"{part}.sh" for part in PARTS} | {"agent.sh"} == {
+        path.name for path in DIRECTORY.glob("*.sh")
+    }
+
+
 def test_it_needs_nothing_that_the_image_lacks() -> None:
-    words = Words(SCRIPT)
+    words = Words(f"{FUNCTIONS}\n{_COMMANDS}")
     words.read()
     external = {word for word in words.commands if re.fullmatch(r"[\w\[-]+", word)}
     external -= words.functions | BUILTINS
-    assert {"awk", "nft", "sed", "sha256sum", "sleep", "tail"} <= external
+    assert {"awk", "sed", "sha256sum", "sleep", "tail", "timeout"} <= external
     assert external - PROGRAMS <= set(rootfs.applets())
     # What is no plain word is the command line's own command, or iproute2 by its path.
     assert {word for word in words.commands if not re.fullmatch(r"[\w\[-]+", word)} == {
         '"$1"',
         '"$_directory/ip"',
+        '"${BACKEND}_$_function"',
+        '"iptables-$_variant-save"',
+        ":",
     }
 
 
@@ -219,11 +234,10 @@ def test_the_words_of_a_script() -> None:
 
 
 def test_it_is_a_script_for_busybox() -> None:
-    done = subprocess.run([applets() / "sh", "-n"], input=SCRIPT, text=True, check=False)
+    done = subprocess.run([applets() / "sh", "-n"], input=FUNCTIONS, text=True, check=False)
     assert done.returncode == 0
     done = subprocess.run(
-        [applets() / "sh", "-s", "nonsense"],
-        input=SCRIPT,
+        [applets() / "sh", DIRECTORY / "agent.sh", "nonsense"],
         text=True,
         capture_output=True,
         check=False,
@@ -356,7 +370,8 @@ ports ingress fd00::/80 53-53
 
 
 def test_facts_are_found_by_their_whole_key(tmp_path: Path) -> None:
-    (tmp_path / "policy.facts").write_text(FACTS, encoding="utf-8")
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "policy.facts").write_text(FACTS, encoding="utf-8")
 
     def fact(key: str) -> str:
         return run(f"STATE={tmp_path}; fact '{key}'")
@@ -370,19 +385,30 @@ def test_facts_are_found_by_their_whole_key(tmp_path: Path) -> None:
 
 
 def test_generations_replace_the_number_in_names_only(tmp_path: Path) -> None:
-    (tmp_path / "policy.nft").write_text(
+    policy = tmp_path / "policy"
+    policy.mkdir()
+    (policy / "policy.facts").write_text("cache 24 85 ff000000 on\n", encoding="utf-8")
+    (policy / "policy.nft").write_text(
         "# g0: the g0 generation\ncounter r.g0 { }\n"
         "chain g0.r.g0 { counter name r.g0; jump g0.x-g0; @g0.r.g0.from4\n"
-        "# hooks: here\nadd rule input jump g0.input\n",
+        "ct mark set ct mark and 0x00ffffff or 0x02000000 accept\n"
+        "# hooks: here\nct mark and 0xff000000 == 0x01000000 accept # trusted\n"
+        "add rule input jump g0.input\n",
         encoding="utf-8",
     )
-    assert run(f"STATE={tmp_path}; generation 12 before") == (
+    # Generation 97 has slot 12, whose values begin with 3 * 12 + 1.
+    assert run(f"STATE={tmp_path}; generation 97 before") == (
         "# g0: the g0 generation\ncounter r.g0 { }\n"
-        "chain g12.r.g0 { counter name r.g0; jump g12.x-g0; @g12.r.g0.from4\n"
+        "chain g97.r.g0 { counter name r.g0; jump g97.x-g0; @g97.r.g0.from4\n"
+        "ct mark set ct mark and 0x00ffffff or 0x26000000 accept\n"
     )
-    assert run(f"STATE={tmp_path}; generation 12 hooks") == (
-        "# hooks: here\nadd rule input jump g12.input\n"
-    )
+    hooks = run(f"STATE={tmp_path}; generation 97 trusting").splitlines()
+    assert hooks == [
+        "# hooks: here",
+        "ct mark and 0xff000000 == 0x25000000 accept # trusted",
+        "add rule input jump g97.input",
+    ]
+    assert run(f"STATE={tmp_path}; generation 97 judging").splitlines() == [hooks[0], hooks[2]]
 
 
 # A variable can hold anything but NUL.

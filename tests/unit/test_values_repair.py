@@ -19,7 +19,11 @@ GIVEN: dict[str, Any] = {
     "presets": {"dns": False, "ntp": True},
     "dangerouslyCutOff": ["dns"],
     "windows": {"enabled": True},
-    "linux": {"enabled": True, "untrackedReplyAddresses": ["fd00::1", "10.0.0.1"]},
+    "linux": {
+        "enabled": True,
+        "untrackedReplyAddresses": ["fd00::1", "10.0.0.1"],
+        "verdictCache": {"enabled": True, "mask": 0xF0F},
+    },
     "cluster": {"serviceCIDRs": ["10.96.0.0/12", "fd00:96::/112"], "dnsServers": ["10.0.0.1/8"]},
     "rules": [
         {"name": "a", "direction": "egress", "ports": ["9-7", 1], "from": ["10.0.0.0/8"]},
@@ -64,6 +68,7 @@ def test_the_values_have_problems_of_every_kind() -> None:
         "rules[2].name",
         "rules[2].direction",
         "rules[3].to",
+        "linux.verdictCache.mask",
     }
 
 

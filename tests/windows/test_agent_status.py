@@ -21,6 +21,8 @@ def test_applied(node: Node) -> None:
     assert told["generation"] == pod.environment["UDP_SECURITY_POLICY_SHA256"][:12]
     assert told["appliedAt"].endswith("Z")
     assert told["counters"] == {"rules": [], "denied": {}}
+    for key in ("backendReason", "cache", "deniedFlows", "deniedPorts"):
+        assert told[key] is None
     assert told["services"] == [
         {"name": "mpssvc", "status": "Running"},
         {"name": "BFE", "status": "Running"},

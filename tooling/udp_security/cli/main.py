@@ -7,6 +7,7 @@ import traceback
 
 import click
 
+from udp_security.cli.bench import bench
 from udp_security.cli.demo import demo
 from udp_security.cli.disable import disable
 from udp_security.cli.enable import enable
@@ -70,6 +71,7 @@ cli.add_command(validate)
 cli.add_command(render)
 cli.add_command(explain)
 cli.add_command(package)
+cli.add_command(bench)
 cli.add_command(enable)
 cli.add_command(disable)
 cli.add_command(status)

@@ -12,6 +12,7 @@ import yaml
 from udp_security import helm
 from udp_security.cli.errors import CannotRunError, UserError, debug_option
 from udp_security.cli.inputs import chart, print_notes, require_valid, values_options
+from udp_security.policy import iptables
 from udp_security.policy.model import SYSTEMS
 
 _EPILOG = """\b
@@ -19,11 +20,13 @@ Examples:
   udp-security render -f values.yaml
   udp-security render -f values.yaml | kubectl diff -f -
   udp-security render -f values.yaml --ruleset linux | less
+  udp-security render -f values.yaml --ruleset iptables | less
   udp-security render -f values.yaml --ruleset windows | less
 
 \b
 Exit status: 0 rendered, 1 values or chart refused, 2 wrong usage, no Helm, or
-no PowerShell (pwsh), which --ruleset windows needs."""
+neither what --ruleset windows needs (PowerShell: pwsh) nor --ruleset iptables
+(awk)."""
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
@@ -47,8 +50,9 @@ def _label(_: click.Context, parameter: click.Parameter, value: str) -> str:
 @values_options
 @click.option(
     "--ruleset",
-    type=click.Choice(SYSTEMS),
-    help="Print only what this system's firewall gets: nft's ruleset, or PowerShell commands.",
+    type=click.Choice((*SYSTEMS, "iptables")),
+    help="Print only what this system's firewall gets: nft's ruleset, or PowerShell commands; "
+    "iptables: what Linux nodes without nftables get.",
 )
 @click.option(
     "--namespace",
@@ -89,16 +93,38 @@ def render(
     if ruleset is None:
         click.echo(manifest, nl=False)
         print_notes(values.merged)
-    elif not values.merged[ruleset]["enabled"]:
+        return
+    system = "linux" if ruleset == "iptables" else ruleset
+    if not values.merged[system]["enabled"]:
         raise UserError(
-            f"there is no {ruleset} ruleset: {ruleset}.enabled is false "
-            f"(add --set {ruleset}.enabled=true)"
+            f"there is no {ruleset} ruleset: {system}.enabled is false "
+            f"(add --set {system}.enabled=true)"
         )
-    elif ruleset == "linux":
+    other = {"linux": "iptables", "iptables": "nftables"}.get(ruleset)
+    if other and values.merged["linux"]["backend"] == other:
+        raise UserError(
+            f"there is no {ruleset} ruleset: linux.backend is {other} "
+            "(add --set linux.backend=auto)"
+        )
+    if ruleset == "linux":
         click.echo(_file(manifest, "policy.nft"), nl=False)
+    elif ruleset == "iptables":
+        click.echo(_iptables_ruleset(_file(manifest, "policy.rules")), nl=False)
     else:
         click.echo(_windows_ruleset(_file(manifest, "policy.json")), nl=False)
         print_notes(values.merged)
+
+
+def _iptables_ruleset(policy: str) -> str:
+    try:
+        return "".join(
+            f"# for {tool}-restore --noflush\n{iptables.compile_policy(policy, family)}"
+            for family, tool in iptables.TOOLS.items()
+        )
+    except iptables.AwkMissingError as error:
+        raise CannotRunError(str(error)) from error
+    except iptables.RefusedError as error:
+        raise UserError(f"the agent would refuse this policy: {error}") from error
 
 
 def _windows_ruleset(policy: str) -> str:

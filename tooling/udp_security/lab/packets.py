@@ -20,13 +20,10 @@ def udp(
     """A UDP packet with its IP header. The addresses are of one family."""
     length = 8 + len(payload)
     header = struct.pack(">HHHH", source_port, port, length, 0)
-    if source.version == 4:
-        pseudo = source.packed + destination.packed + struct.pack(">BBH", 0, UDP, length)
-    else:
-        pseudo = source.packed + destination.packed + struct.pack(">IxxxB", length, UDP)
+    before = pseudo_header(source, destination, UDP, length)
     # A sum of zero is sent as all ones: zero would say that there is none.
-    checksum = _checksum(pseudo + header + payload) or 0xFFFF
-    return ip(source, destination, UDP, header[:6] + struct.pack(">H", checksum) + payload)
+    total = checksum(before + header + payload) or 0xFFFF
+    return ip(source, destination, UDP, header[:6] + struct.pack(">H", total) + payload)
 
 
 def ip(source: Address, destination: Address, protocol: int, body: bytes) -> bytes:
@@ -36,7 +33,7 @@ def ip(source: Address, destination: Address, protocol: int, body: bytes) -> byt
         return start + source.packed + destination.packed + body
     header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
     header += source.packed + destination.packed
-    return header[:10] + struct.pack(">H", _checksum(header)) + header[12:] + body
+    return header[:10] + struct.pack(">H", checksum(header)) + header[12:] + body
 
 
 def body(packet: bytes) -> tuple[int, bytes]:
@@ -48,7 +45,14 @@ def body(packet: bytes) -> tuple[int, bytes]:
     return -1, b""
 
 
-def _checksum(data: bytes) -> int:
+def pseudo_header(source: Address, destination: Address, protocol: int, length: int) -> bytes:
+    """What a transport's checksum covers before its own header; ``length`` counts from there."""
+    rest = ">BBH" if source.version == 4 else ">IxxxB"
+    numbers = (0, protocol, length) if source.version == 4 else (length, protocol)
+    return source.packed + destination.packed + struct.pack(rest, *numbers)
+
+
+def checksum(data: bytes) -> int:
     """The Internet checksum."""
     if len(data) % 2:
         data += b"\0"

@@ -82,7 +82,10 @@ class AgentPod:
         (self._directory / "root").mkdir()
         (self._directory / "volumes").mkdir()
         self._volumes = volumes.make(
-            pod, self._directory / "volumes", manifest.config_maps(documents)
+            pod,
+            self._directory / "volumes",
+            lab.directory / f"files-of-{node}",
+            manifest.config_maps(documents),
         )
         self._log = self._directory / "log"
         self._log.touch()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""The two kinds of volume the agent's pod has, on disk as a kubelet keeps them."""
+"""The kinds of volume the agent's pod has, on disk as a kubelet keeps them."""
 
 from __future__ import annotations
 
@@ -64,13 +64,23 @@ class EmptyDirVolume:
         directory.chmod(0o777)
 
 
-Volume = ConfigMapVolume | EmptyDirVolume
+class HostFileVolume:
+    """A file of the node, made when it is not there: pods of a node share it."""
+
+    def __init__(self, node: Path, path: str) -> None:
+        self.directory = node / path.lstrip("/")
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        self.directory.touch()
+
+
+Volume = ConfigMapVolume | EmptyDirVolume | HostFileVolume
 
 
 def make(
-    pod: Manifest, directory: Path, config_maps: Mapping[str, Mapping[str, str]]
+    pod: Manifest, directory: Path, node: Path, config_maps: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Volume]:
-    """All volumes of a pod, below a directory, by name. LabError for other kinds of volume."""
+    """All volumes of a pod, below a directory, by name; files of its node are below ``node``.
+    LabError for other kinds of volume."""
     volumes: dict[str, Volume] = {}
     for volume in pod.get("volumes") or ():
         name = volume["name"]
@@ -81,6 +91,8 @@ def make(
             if source["name"] not in config_maps:
                 raise LabError(f"the manifests have no ConfigMap {source['name']}")
             volumes[name] = ConfigMapVolume(directory / name, source, config_maps[source["name"]])
+        elif volume.get("hostPath", {}).get("type") == "FileOrCreate":
+            volumes[name] = HostFileVolume(node, volume["hostPath"]["path"])
         else:
             kind = next((key for key in volume if key != "name"), "nothing")
             raise LabError(f"volume {name}: the lab does not imitate {kind}")

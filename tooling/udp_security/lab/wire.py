@@ -183,26 +183,23 @@ class Wire:
         *,
         replies: bool = False,
         translated: Sequence[FlowLike] | None = None,
+        ports: Sequence[int] | None = None,
     ) -> list[Fate]:
         """Send one request for each flow; with ``replies`` every request that arrived is answered.
 
         ``translated`` are the flows as the node's NAT leaves them: an answer comes from and goes to
-        the addresses that the answerer sees. Returns the fates in the order of ``flows``. LabError
-        for flows that ``carries`` refuses, and for more than 40,000 at once.
+        the addresses that the answerer sees. ``ports`` are the source ports that an earlier call
+        told of the same flows, to send more of their packets. Returns the fates in the order of
+        ``flows``. LabError for flows that ``carries`` refuses, and for more than 40,000 at once.
         """
         if len(flows) > _PORTS:
             raise LabError(f"at most {_PORTS} flows at once, not {len(flows)}")
         for flow in flows:
             if not self.carries(flow):
                 raise LabError(f"the kernel does not carry {flow}: ask carries() first")
-        if self._used_ports + len(flows) > _PORTS:
-            self.node.flush_conntrack()
-            self._used_ports = 0
-        first = _FIRST_PORT + self._used_ports
-        self._used_ports += len(flows)
         parcels = [
-            _Parcel(next(self._numbers), flow.source, first + i, flow.destination, flow.port)
-            for i, flow in enumerate(flows)
+            _Parcel(next(self._numbers), flow.source, port, flow.destination, flow.port)
+            for flow, port in zip(flows, ports or self._new_ports(len(flows)), strict=True)
         ]
         ways = [flow.direction for flow in flows]
         delivered = self._exchange(ways, parcels)
@@ -227,6 +224,15 @@ class Wire:
             )
             for parcel in parcels
         ]
+
+    def _new_ports(self, number: int) -> range:
+        """Source ports of flows that conntrack does not know."""
+        if self._used_ports + number > _PORTS:
+            self.node.flush_conntrack()
+            self._used_ports = 0
+        first = _FIRST_PORT + self._used_ports
+        self._used_ports += number
+        return range(first, first + number)
 
     def _exchange(self, ways: Sequence[str], parcels: Sequence[_Parcel]) -> set[int]:
         """Send, wait for the packets behind them, return the numbers that arrived."""

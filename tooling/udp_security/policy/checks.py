@@ -46,6 +46,7 @@ def check(values: Mapping[str, Any], *, whole: bool = True) -> list[Problem]:
     if linux:
         key = "untrackedReplyAddresses"
         found += _addresses(values["linux"].get(key) or [], ("linux", key), f"linux.{key}")
+        found += _cache(int(values["linux"]["verdictCache"]["mask"]))
     if whole:
         rules = list(all_rules(values))
         if linux:
@@ -102,6 +103,13 @@ def _addresses(texts: Sequence[str], path: Path, where: str) -> Iterator[Problem
         elif host != named.network_address:
             message = data.message("hostBits", where, text, canonical(named), address_text(host))
             yield Problem((*path, index), message)
+
+
+def _cache(mask: int) -> Iterator[Problem]:
+    run = mask // (mask & -mask)
+    if run & (run + 1) or run.bit_length() < 4:
+        message = data.message("cacheMask", f"0x{mask:08x}")
+        yield Problem(("linux", "verdictCache", "mask"), message)
 
 
 def _overlap(rules: Sequence[Rule]) -> Iterator[Problem]:

@@ -14,6 +14,8 @@ from typing import Any
 
 from udp_security.values.problem import Path
 
+_MASK = ("linux", "verdictCache", "mask")
+_GOOD_MASK = 0xFF000000
 _LISTS = ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers")
 # What a check of the policy as a whole reads.
 _WHOLE: tuple[Path, ...] = (
@@ -53,6 +55,7 @@ def repair(values: Mapping[str, Any], bad: Collection[Path]) -> Repaired:
         unsure |= {("rules", index, *path) for path in doubtful}
     cluster, linux = _map(values.get("cluster")), _map(values.get("linux"))
     enabled, replies = linux.get("enabled"), "untrackedReplyAddresses"
+    mask = _map(linux.get("verdictCache")).get("mask", _GOOD_MASK)
     repaired = {
         **values,
         "rules": fixed,
@@ -62,6 +65,7 @@ def repair(values: Mapping[str, Any], bad: Collection[Path]) -> Repaired:
         "linux": {
             "enabled": enabled if isinstance(enabled, bool) else True,
             replies: _items(linux.get(replies), bad, ("linux", replies)),
+            "verdictCache": {"mask": _GOOD_MASK if _MASK in bad else mask},
         },
     }
     whole = not any(path[: len(part)] == part[: len(path)] for path in bad for part in _WHOLE)

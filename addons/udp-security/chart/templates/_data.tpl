@@ -31,6 +31,13 @@ wrong policy is refused where nothing is governed, too, as `udp-security validat
         {{- $_ := set $files $name $text -}}
         {{- $size = add $size (len $text) -}}
       {{- end -}}
+      {{- /* One backend of two is better than none: the nodes that lack nftables say why they are not governed. */ -}}
+      {{- if and (gt (int $size) $limit) (hasKey $files "policy.nft") (hasKey $files "policy.rules") -}}
+        {{- range list "policy.rules" "iptables.awk" -}}
+          {{- $size = sub $size (len (get $files .)) -}}
+          {{- $_ := unset $files . -}}
+        {{- end -}}
+      {{- end -}}
       {{- if gt (int $size) $limit -}}
         {{- include "udp-security.error" (list $p.errors "rules" "size" (include "udp-security.os.names" $os) $size $limit) -}}
       {{- end -}}

@@ -4,18 +4,33 @@ SPDX-License-Identifier: MIT
 */ -}}
 
 {{- /*
-What the Linux agent gets: `agent.sh`, and the policy in two files: `policy.nft` is the ruleset, `policy.facts` is what the agent
-must know about it. In: dict "policy" (udp-security.policy) "files"; sets the texts on files.
+What the Linux agent gets: its scripts, and the policy. `policy.nft` is the ruleset, `policy.rules` what the iptables backend
+compiles, `policy.bridge` what bridges check, `policy.facts` what the agent must know of them. In: dict "policy"
+(udp-security.policy) "files"; sets the texts on files. The compiler and what it compiles are there together.
 */ -}}
 {{- define "udp-security.linux.files" -}}
-{{- $_ := set .files "agent.sh" (.policy.root.Files.Get "files/linux/agent.sh") -}}
-{{- $_ := set .files "policy.nft" (include "udp-security.ruleset" .policy) -}}
+{{- $x := . -}}
+{{- $linux := .policy.root.Values.linux -}}
+{{- range $path, $_ := .policy.root.Files.Glob "files/linux/*" -}}
+  {{- $_ := set $x.files (base $path) ($x.policy.root.Files.Get $path) -}}
+{{- end -}}
 {{- $_ := set .files "policy.facts" (include "udp-security.linux.facts" .policy) -}}
+{{- if ne $linux.backend "iptables" -}}
+  {{- $_ := set .files "policy.nft" (include "udp-security.ruleset" .policy) -}}
+  {{- if $linux.antiSpoofing }}{{ $_ := set .files "policy.bridge" (include "udp-security.guards.bridge" .policy) }}{{ end -}}
+{{- end -}}
+{{- if ne $linux.backend "nftables" -}}
+  {{- $_ := set .files "policy.rules" (include "udp-security.linux.rules" .policy) -}}
+{{- else -}}
+  {{- $_ := unset .files "iptables.awk" -}}
+{{- end -}}
 {{- end -}}
 
-{{- /* The hash that the files must have together. In: the files. */ -}}
+{{- /* The hash that the files must have together, in the order of their names. In: the files. */ -}}
 {{- define "udp-security.linux.hash" -}}
-{{- printf "%s%s%s" (get . "agent.sh") (get . "policy.nft") (get . "policy.facts") | sha256sum -}}
+{{- $all := list -}}
+{{- range . }}{{ $all = append $all . }}{{ end -}}
+{{- join "" $all | sha256sum -}}
 {{- end -}}
 
 {{- /*
@@ -29,6 +44,14 @@ version {{ $p.root.Chart.Version }}
 mode {{ $values.mode }}
 denyAction {{ $values.denyAction }}
 scope {{ $values.linux.scope }}
+backend {{ $values.linux.backend }}
+cache {{ $p.cache.shift }} {{ $p.cache.slots }} {{ $p.cache.name }} {{ ternary "on" "off" $values.linux.verdictCache.enabled }}
+{{- if $values.linux.antiSpoofing }}
+antiSpoofing yes
+{{- end }}
+{{- if eq (include "udp-security.ruleset.prefilter" $values) "true" }}
+prefilter yes
+{{- end }}
 {{- range $key := list "nodeCIDRs" "podCIDRs" }}
 {{- $l := get $p.cluster $key }}
 {{ $key }}{{ range concat $l.cidrs4 $l.cidrs6 }} {{ .network }}{{ end }}
@@ -44,3 +67,44 @@ ports {{ $direction }} {{ $cidr.network }}
 {{- end }}
 {{- end }}
 {{ end -}}
+
+{{- /*
+The policy for the iptables backend: `key value` lines, then a line for each rule,
+  DIRECTION COUNTER LOW-HIGH,... FROM4 FROM6 TO4 TO6
+where each of the last four is `any`, `none`, or addresses and CIDRs with commas between them. In: the dict of
+udp-security.policy.
+*/ -}}
+{{- define "udp-security.linux.rules" -}}
+{{- $p := . -}}
+{{- $c := $p.cluster -}}
+{{- $values := $p.root.Values -}}
+{{- $replies := include "udp-security.ruleset.families" $values.linux.untrackedReplyAddresses | fromYaml -}}
+mode {{ $values.mode }}
+denyAction {{ $values.denyAction }}
+scope {{ $values.linux.scope }}
+logDenials {{ ternary "yes" "no" $values.linux.logDenials }}
+{{- range $family := list "4" "6" }}
+{{- $key := printf "cidrs%s" $family }}
+cluster{{ $family }} {{ include "udp-security.linux.rules.networks" (concat (get $c.podCIDRs $key) (get $c.serviceCIDRs $key) (get $c.nodeCIDRs $key)) }}
+untrackedReply{{ $family }} {{ get $replies (ternary "ip" "ip6" (eq $family "4")) | default list | uniq | join "," | default "none" }}
+{{- end }}
+{{- range $direction := list "ingress" "egress" "forward" }}
+{{- range $r := (get $p.directions $direction).rules }}
+{{- $ports := list }}
+{{- range $r.ports }}{{ $ports = append $ports (printf "%d-%d" (index . 0) (index . 1)) }}{{ end }}
+{{ $direction }} {{ $r.counter }} {{ join "," $ports }}
+{{- range $end := list $r.from $r.to }}
+{{- range $family := list "4" "6" }}
+{{- $cidrs := include "udp-security.linux.rules.networks" (get $end (printf "cidrs%s" $family)) }} {{ ternary "any" $cidrs (get $end (printf "any%s" $family)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{ end -}}
+
+{{- /* In: networks as udp-security.address.list leaves them. */ -}}
+{{- define "udp-security.linux.rules.networks" -}}
+{{- $texts := list -}}
+{{- range . }}{{ $texts = append $texts .network }}{{ end -}}
+{{- $texts | uniq | join "," | default "none" -}}
+{{- end -}}

@@ -10,6 +10,7 @@ In: dict "root" $. Sets on the same dict:
   rules    list of rules (udp-security.policy.rule), presets first, each in the order of its file
   cluster  dict of podCIDRs, serviceCIDRs, nodeCIDRs, dnsServers, each as udp-security.address.list leaves it
   errors   see udp-security.error
+  cache    see udp-security.cache; only where Linux nodes are governed
   directions  see udp-security.policy.directions; only where Linux nodes are governed
 */ -}}
 {{- define "udp-security.policy" -}}
@@ -61,6 +62,11 @@ In: dict "root" $. Sets on the same dict:
 {{- if $values.linux.enabled -}}
   {{- $path := "linux.untrackedReplyAddresses" -}}
   {{- include "udp-security.address.list" (dict "texts" ($values.linux.untrackedReplyAddresses | default list) "path" $path "where" $path "errors" $errors "cache" $cache) -}}
+  {{- $_ := set $p "cache" (dict "mask" $values.linux.verdictCache.mask) -}}
+  {{- include "udp-security.cache" $p.cache -}}
+  {{- if not $p.cache.good -}}
+    {{- include "udp-security.error" (list $errors "linux.verdictCache.mask" "cacheMask" (printf "0x%08x" (int64 $p.cache.mask))) -}}
+  {{- end -}}
   {{- include "udp-security.policy.directions" $p -}}
 {{- end -}}
 {{- include "udp-security.policy.lifelines" $p -}}

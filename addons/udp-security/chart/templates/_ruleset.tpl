@@ -11,6 +11,7 @@ The nftables ruleset of a policy. docs/ruleset.md walks through it.
 {{- $values := $p.root.Values -}}
 {{- $clusterScope := eq $values.linux.scope "cluster" -}}
 {{- $mirror := $values.linux.untrackedReplyAddresses -}}
+{{- $prefilter := eq (include "udp-security.ruleset.prefilter" $values) "true" -}}
 # udp-security {{ $p.root.Chart.Version }}: mode {{ $values.mode }}, scope {{ $values.linux.scope }}
 #
 # Names that begin with "g0." belong to one generation of the policy: the agent replaces the 0 by a number of its own, so that
@@ -20,13 +21,39 @@ table inet udp_security {
 	counter denied.ingress { }
 	counter denied.egress { }
 	counter denied.forward { }
+{{- if $values.linux.antiSpoofing }}
+	counter denied.spoofed { }
+{{- end }}
+{{- if $prefilter }}
+	counter denied.prefiltered { }
+{{- end }}
 {{- range $p.rules }}{{ if .linux }}
 	counter {{ .counter }} { }
 {{- end }}{{ end }}
 
+	# What was denied, and by port. Never asked about a packet's fate.
+{{- range $direction := list "ingress" "egress" "forward" }}
+{{- include "udp-security.denied.sets" $direction }}
+{{- end }}
+
+	# Slots of the verdict cache whose values may still stand in marks that an older generation set: the agent's.
+	set cache.{{ $p.cache.name }} { type mark; flags timeout; }
+
 	chain input { type filter hook input priority filter - 10; policy accept; }
 	chain output { type filter hook output priority filter - 10; policy accept; }
 	chain forward { type filter hook forward priority filter - 10; policy accept; }
+{{- if $prefilter }}
+{{ include "udp-security.guards.prefilterObjects" $p }}
+{{- end }}
+{{- if $values.linux.antiSpoofing }}
+{{ include "udp-security.guards.spoofed" $p }}
+{{- end }}
+
+	# Where a judged flow ends: allowed, or denied.
+{{- range $direction := list "ingress" "egress" "forward" }}
+{{- include "udp-security.cache.allow" (dict "policy" $p "direction" $direction) }}
+{{- include "udp-security.denied.chains" (dict "policy" $p "direction" $direction) }}
+{{- end }}
 
 	# The policy's directions. A flow is judged by its conntrack entry: the original source, and the destination and its port as
 	# the reply's source, which is behind kube-proxy's DNAT and before masquerading.
@@ -47,7 +74,7 @@ table inet udp_security {
 {{- if $d.rules }}
 		meta l4proto udp ct reply proto-src vmap @g0.{{ $direction }}.ports
 {{- end }}
-		{{ include "udp-security.ruleset.deny" (dict "values" $values "direction" $direction) }}
+		goto g0.deny.{{ $direction }}
 	}
 
 	chain g0.{{ $direction }}.untracked {
@@ -60,7 +87,7 @@ table inet udp_security {
 {{- if $d.rules }}
 		udp dport vmap @g0.{{ $direction }}.ports
 {{- end }}
-		{{ include "udp-security.ruleset.deny" (dict "values" $values "direction" $direction) }}
+		goto g0.deny.{{ $direction }}.untracked
 	}
 {{- if and $mirror (eq $direction "ingress") $d.rules }}
 
@@ -92,25 +119,31 @@ table inet udp_security {
 		ct state untracked goto g0.forward.untracked
 		goto g0.forward
 	}
+{{- if $values.linux.antiSpoofing }}
+
+	# What is not accepted by its mark. In the part below, as they change with it.
+	chain g0.input.guarded { }
+	chain g0.forwarded.guarded { }
+{{- end }}
 }
 
 {{ include "udp-security.ruleset.hooksMark" . }}
-flush chain inet udp_security input
-flush chain inet udp_security output
-flush chain inet udp_security forward
-add rule inet udp_security input meta l4proto udp jump g0.input
-add rule inet udp_security output meta l4proto udp jump g0.output
-add rule inet udp_security forward meta l4proto udp jump g0.forwarded
+{{- if $prefilter }}
+{{ include "udp-security.guards.prefilterHook" $p }}
+{{- end }}
+{{- range $hook := list "input" "output" "forward" }}
+{{ include "udp-security.cache.hook" (dict "policy" $p "hook" $hook) }}
+{{- end }}
 {{ end -}}
+
+{{- /* Whether packets are dropped before conntrack sees them: audit drops none. In: the values. */ -}}
+{{- define "udp-security.ruleset.prefilter" -}}
+{{- and .linux.prefilter (eq .mode "enforce") -}}
+{{- end -}}
 
 {{- /* The agent loads what precedes this line first, and what follows as a transaction of its own. */ -}}
 {{- define "udp-security.ruleset.hooksMark" -}}
 # hooks: point the base chains to this generation
-{{- end -}}
-
-{{- /* What happens to a flow that no rule allows. In: dict "values" "direction". */ -}}
-{{- define "udp-security.ruleset.deny" -}}
-counter name denied.{{ .direction }} {{ if eq .values.mode "audit" }}accept{{ else if eq .values.denyAction "reject" }}reject with icmpx type port-unreachable{{ else }}drop{{ end }}
 {{- end -}}
 
 {{- /*
@@ -119,29 +152,21 @@ A rule's sets and its chain, one line for each family and way of judging. In: di
 {{- define "udp-security.ruleset.rule" -}}
 {{- $r := .rule -}}
 {{- $name := printf "%s.%s" .chain $r.counter -}}
+{{- $allow := printf "%s.allow.%s" .chain $r.direction -}}
 {{- $ports := list -}}
 {{- range $r.given.ports }}{{ $ports = append $ports (toString .) }}{{ end }}
-	# {{ $r.name }}: {{ $r.direction }}, ports {{ join " " $ports }}
+	# {{ $r.name }}: {{ join " " $ports }}
 {{- range $end := list "from" "to" }}
 {{- range $family := list "4" "6" }}
 {{- $cidrs := get (get $r $end) (printf "cidrs%s" $family) }}
 {{- if and (gt (len $cidrs) 1) (not (get (get $r $end) (printf "any%s" $family))) }}
-	set {{ $name }}.{{ $end }}{{ $family }} {
-		type ipv{{ $family }}_addr
-		flags interval
-		auto-merge
-		elements = {
-{{- range $cidrs }}
-			{{ .network }},
-{{- end }}
-		}
-	}
+{{- include "udp-security.ruleset.set" (list (printf "%s.%s%s" $name $end $family) $family $cidrs) }}
 {{- end }}
 {{- end }}
 {{- end }}
 	chain {{ $name }} {
 {{- if and $r.from.any4 $r.from.any6 $r.to.any4 $r.to.any6 }}
-		counter name {{ $r.counter }} accept
+		counter name {{ $r.counter }} goto {{ $allow }}
 {{- else }}
 {{- range $family := list "4" "6" }}
 {{- $from := include "udp-security.ruleset.end" (list $r.from $family (printf "%s.from%s" $name $family)) }}
@@ -149,15 +174,24 @@ A rule's sets and its chain, one line for each family and way of judging. In: di
 {{- $ip := ternary "ip" "ip6" (eq $family "4") }}
 {{- if not (or (eq $from "none") (eq $to "none")) }}
 {{- if and (eq $from "any") (eq $to "any") }}
-		meta nfproto ipv{{ $family }} counter name {{ $r.counter }} accept
+		meta nfproto ipv{{ $family }} counter name {{ $r.counter }} goto {{ $allow }}
 {{- else }}
-		{{ if ne $from "any" }}ct original {{ $ip }} saddr {{ $from }} {{ end }}{{ if ne $to "any" }}ct reply {{ $ip }} saddr {{ $to }} {{ end }}counter name {{ $r.counter }} accept
+		{{ if ne $from "any" }}ct original {{ $ip }} saddr {{ $from }} {{ end }}{{ if ne $to "any" }}ct reply {{ $ip }} saddr {{ $to }} {{ end }}counter name {{ $r.counter }} goto {{ $allow }}
 		ct state untracked {{ if ne $from "any" }}{{ $ip }} saddr {{ $from }} {{ end }}{{ if ne $to "any" }}{{ $ip }} daddr {{ $to }} {{ end }}counter name {{ $r.counter }} accept
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 	}
+{{- end -}}
+
+{{- /* A set of networks, which may overlap: one line each, few bytes around them. In: list NAME FAMILY NETWORKS. */ -}}
+{{- define "udp-security.ruleset.set" }}
+	set {{ index . 0 }} { type ipv{{ index . 1 }}_addr; flags interval; auto-merge; elements = {
+{{- range index . 2 }}
+	{{ .network }},
+{{- end }}
+	} }
 {{- end -}}
 
 {{- /* One end of a rule in one family: "none", "any", an address, or "@set". In: list LIST FAMILY SET. */ -}}
@@ -207,16 +241,12 @@ the segment. In: dict "direction" (rules, segments) "chain" (prefix of the rules
 
 {{- end }}
 {{- end }}
-	map {{ .map }}.ports {
-		type inet_service : verdict
-		flags interval
-		elements = {
+	map {{ .map }}.ports { type inet_service : verdict; flags interval; elements = {
 {{- range .direction.segments }}
 {{- $text := include "udp-security.segment.text" . }}
-			{{ $text }} : {{ if gt (len .rules) 1 }}jump {{ $x.map }}.{{ $text }}{{ else }}jump {{ $x.chain }}.{{ (first .rules).counter }}{{ end }},
+		{{ $text }} : {{ if gt (len .rules) 1 }}jump {{ $x.map }}.{{ $text }}{{ else }}jump {{ $x.chain }}.{{ (first .rules).counter }}{{ end }},
 {{- end }}
-		}
-	}
+	} }
 {{- end -}}
 
 {{- /* The cluster's CIDRs, for linux.scope cluster. In: the dict of udp-security.policy. */ -}}
@@ -226,16 +256,7 @@ the segment. In: dict "direction" (rules, segments) "chain" (prefix of the rules
 {{- $key := printf "cidrs%s" $family }}
 {{- $cidrs := concat (get $c.podCIDRs $key) (get $c.serviceCIDRs $key) (get $c.nodeCIDRs $key) }}
 {{- if $cidrs }}
-	set g0.cluster{{ $family }} {
-		type ipv{{ $family }}_addr
-		flags interval
-		auto-merge
-		elements = {
-{{- range $cidrs }}
-			{{ .network }},
-{{- end }}
-		}
-	}
+{{- include "udp-security.ruleset.set" (list (printf "g0.cluster%s" $family) $family $cidrs) }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -244,15 +265,16 @@ the segment. In: dict "direction" (rules, segments) "chain" (prefix of the rules
 {{- define "udp-security.ruleset.outOfScope" -}}
 {{- $x := . -}}
 {{- $c := .policy.cluster -}}
+{{- $accept := ternary (printf "goto g0.allow.%s" .direction) "accept" .tracked -}}
 {{- range $family := list "4" "6" }}
 {{- $key := printf "cidrs%s" $family }}
 {{- if concat (get $c.podCIDRs $key) (get $c.serviceCIDRs $key) (get $c.nodeCIDRs $key) }}
 {{- $ip := ternary "ip" "ip6" (eq $family "4") }}
 {{- $from := printf "%s%s saddr != @g0.cluster%s " (ternary "ct original " "" $x.tracked) $ip $family }}
 {{- $to := printf "%s%s %s != @g0.cluster%s " (ternary "ct reply " "" $x.tracked) $ip (ternary "saddr" "daddr" $x.tracked) $family }}
-		{{ if ne $x.direction "egress" }}{{ $from }}{{ end }}{{ if ne $x.direction "ingress" }}{{ $to }}{{ end }}accept
+		{{ if ne $x.direction "egress" }}{{ $from }}{{ end }}{{ if ne $x.direction "ingress" }}{{ $to }}{{ end }}{{ $accept }}
 {{- else }}
-		meta nfproto ipv{{ $family }} accept
+		meta nfproto ipv{{ $family }} {{ $accept }}
 {{- end }}
 {{- end }}
 {{- end -}}

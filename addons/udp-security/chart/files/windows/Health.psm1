@@ -71,6 +71,7 @@ function Invoke-Status {
         schemaVersion = 1
         os            = 'windows'
         backend       = 'windows-firewall'
+        backendReason = $null
         node          = Get-TextOrNull -Text $Agent.Node
         version       = $policy.version
         generation    = Get-TextOrNull -Text $Agent.Generation
@@ -84,8 +85,11 @@ function Invoke-Status {
         appliedAt     = $memory.AppliedAt
         heals         = [int] $memory.Heals
         notGoverned   = $notGoverned
+        cache         = $null
         # Windows counts neither what a rule allowed nor what one denied.
         counters      = [ordered] @{ rules = @(); denied = @{} }
+        deniedFlows   = $null
+        deniedPorts   = $null
         profiles      = $profiles
         services      = @(foreach ($found in Get-FirewallService) { [ordered] @{ name = $found.Name; status = $found.Status } })
     }

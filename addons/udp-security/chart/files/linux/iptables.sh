@@ -1,0 +1,404 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# The backend iptables: all contact with iptables and ip6tables. What it loads, iptables.awk compiles from policy.rules.
+#
+# Everything of ours is in chains UDPSEC-... of the table `filter`, and in one rule at the head of INPUT, OUTPUT and FORWARD. The
+# owner is a chain UDPSEC-O-<uid> (as much of the uid as fits, all of it in a comment). iptables-restore does all or nothing,
+# and to delete a chain that is missing is a failure: whoever claims the node deletes the owner's chain, so of two claimants the
+# second one fails. Where nobody owns it, a claimant first announces itself by UDPSEC-S-<uid> and then deletes all such chains
+# that it sees: of two claimants, one has seen the other. A family has marks of its own; IPv4's tell who owns the node.
+
+# How long one call may take, and how long it waits for the lock that the legacy tools have.
+XTABLES_SECONDS=60
+XTABLES_WAIT=5
+# Numbers of generations have five digits in the names of chains.
+GENERATIONS=99999
+
+# One of the tools, but for so long only: one that hangs would end the watch. xtables FAMILY save|restore ARGUMENTS...
+xtables() {
+    _tool=ip6tables
+    [ "$1" = 6 ] || _tool=iptables
+    _tool=$_tool-$(variant)-$2
+    shift 2
+    timeout -s KILL "$XTABLES_SECONDS" "$_tool" "$@"
+    _code=$?
+    [ "$_code" != 137 ] ||
+        echo "$_tool was killed (it took over $XTABLES_SECONDS seconds, or more memory than linux.resources gives)" >&2
+    return "$_code"
+}
+
+# The variant of the tools: nft or legacy. This pod keeps to what it began with, as long as that works.
+variant() {
+    cat "$STATE/variant" 2>/dev/null || variants | head -n 1
+}
+
+# The variants that the image has, the best one first: where our rules are, then where Kubernetes' and Flannel's are.
+variants() {
+    for _variant in nft legacy; do
+        command -v "iptables-$_variant-restore" >/dev/null || continue
+        "iptables-$_variant-save" 2>/dev/null | awk -v variant="$_variant" '
+            /^:UDPSEC-/ { rank = 1 }
+            /^:(KUBE|FLANNEL|CNI)-/ && !rank { rank = 2 }
+            END { print rank ? rank : 3, variant }'
+    done | sort -s -n -k 1,1 | cut -d ' ' -f 2
+}
+
+# Whether this image and kernel can do what a policy needs; prints why not.
+iptables_usable() {
+    _reason='this image has no iptables-nft and no iptables-legacy'
+    for _candidate in $(variants); do
+        echo "$_candidate" >"$STATE/variant"
+        try_rules 4 && return 0
+        _reason="iptables-$_candidate: $(iptables_complaint)"
+    done
+    rm -f "$STATE/variant"
+    echo "$_reason"
+    return 1
+}
+
+iptables_present() {
+    [ ! -e "$STATE/variant" ] || return 0
+    _without=$(iptables_usable) || fail no-iptables "iptables does not work here: $_without"
+}
+
+# Whether the kernel takes a chain with each kind of rule that the compiler makes; it is gone at once. try_rules FAMILY
+try_rules() {
+    _chain="UDPSEC-T-$(printf %.19s "$SELF")"
+    _any=::/0
+    [ "$1" = 6 ] || _any=0.0.0.0/0
+    load_rules "$1" <<RULES
+*filter
+:$_chain - [0:0]
+-A $_chain -m conntrack --ctstate UNTRACKED,INVALID -j RETURN
+-A $_chain -m conntrack --ctdir REPLY --ctorigsrc $_any --ctreplsrc $_any --ctreplsrcport 1:2 -j RETURN
+-A $_chain -p udp -m udp --sport 1:2 --dport 1:2 -m comment --comment try -j RETURN
+-A $_chain -o lo -m addrtype --dst-type LOCAL -j RETURN
+$(! grep -qx 'denyAction reject' "$STATE/policy/policy.rules" || echo "-A $_chain -j REJECT")
+$(! grep -qx 'logDenials yes' "$STATE/policy/policy.rules" || echo "-A $_chain -m limit --limit 10/second -j LOG")
+COMMIT
+*filter
+-F $_chain
+-X $_chain
+COMMIT
+RULES
+}
+
+# Whether the node has this family and the tools for it.
+family_works() {
+    [ "$1" = 4 ] || { [ -e /proc/net/if_inet6 ] && xtables 6 save -t filter >/dev/null 2>&1; }
+}
+
+# What this backend leaves alone on this node, one a line.
+iptables_not_governed() {
+    [ ! -e /proc/net/if_inet6 ] || family_works 6 ||
+        echo "IPv6: ip6tables does not work here (load the kernel's module ip6_tables, or disable IPv6)"
+}
+
+# The last complaint of the tools, with what to do where the cause is known.
+iptables_complaint() {
+    # The nft variant says what it is in one line, and in the next what is wrong.
+    _line=$(grep -v -e '^#' -e '^Killed$' "$STATE/complaint" | head -n 2 | tr '\n' ' ' | sed 's/ *$//')
+    case $_line in
+    *'ermission denied'* | *'not permitted'*)
+        _line="$_line (the container needs the capability NET_ADMIN in the node's network namespace, and iptables-legacy NET_RAW)"
+        ;;
+    *'lock file'*) _line="$_line (iptables-legacy needs the node's /run/xtables.lock, writable)" ;;
+    *'oo many links'*) _line="$_line (iptables-nft takes 16 chains in a row: name fewer ports, or fewer addresses)" ;;
+    *'does not exist'* | *'not supported'* | *'missing kernel module'*) _line="$_line (this kernel lacks a module for it)" ;;
+    *) ;;
+    esac
+    printf %s "$_line"
+}
+
+# --- What the kernel holds --------------------------------------------------------------------------------------------------
+
+# Lines of FAMILY and what is there of ours: `chain NAME [counting]`, `hook BUILT-IN COUNT first|later`, and `owner UID`,
+# `standby UID`, `release NAME`. A chain that is `counting` is just as the compiler makes it.
+iptables_look() {
+    for _each in 4 6; do
+        xtables "$_each" save -t filter 2>/dev/null | awk -v family="$_each" -v self="$SELF" '
+            $1 ~ /^:UDPSEC-/ { name[++n] = substr($1, 2) }
+            $1 == "-A" {
+                rules[$2]++
+                rule[$2] = substr($0, 4)
+                if (rule[$2] != $2 " -p udp -j UDPSEC-" $2) next
+                hooks[$2]++
+                if (rules[$2] == 1) first[$2] = 1
+            }
+            END {
+                split("INPUT OUTPUT FORWARD", built_in, " ")
+                for (i = 1; i <= 3; i++)
+                    if (hooks[built_in[i]])
+                        print family, "hook", built_in[i], hooks[built_in[i]], first[built_in[i]] ? "first" : "later"
+                for (i = 1; i <= n; i++) {
+                    said = ""
+                    if (rules[name[i]] == 1 && match(rule[name[i]], / -m comment --comment "?[^"]+"? -j RETURN$/)) {
+                        said = substr(rule[name[i]], RSTART + 22, RLENGTH - 32)
+                        gsub(/"/, "", said)
+                    }
+                    if (name[i] == "UDPSEC-RELEASE") {
+                        if (said != "") print family, "release", said
+                        else print family, "chain", name[i]
+                    } else if (match(name[i], /^UDPSEC-[OS]-/)) {
+                        # Whoever flushed the chain has left us its name.
+                        uid = substr(name[i], 10)
+                        if (substr(said, 1, 19) == uid) uid = said
+                        else if (substr(self, 1, 19) == uid) uid = self
+                        print family, (name[i] ~ /^UDPSEC-O/ ? "owner" : "standby"), uid
+                    } else print family, "chain", name[i] (said ~ /^(r|denied)\./ ? " counting" : "")
+                }
+            }'
+    done
+}
+
+# What others add beside our own mark is no claim.
+iptables_owner() {
+    sed -n 's/^4 owner //p' | awk -v self="$SELF" 'NR == 1 || $0 == self { uid = $0 } END { if (NR) print uid }'
+}
+
+iptables_standbys() {
+    sed -n 's/^4 standby //p'
+}
+
+iptables_releases() {
+    sed -n 's/^4 release //p'
+}
+
+# Without counters' values, and without who owns the rules or waits to. That our rule comes first in a chain belongs to it.
+iptables_digest() {
+    for _each in 4 6; do
+        xtables "$_each" save -t filter 2>/dev/null | awk -v family="$_each" -v mine="4 :UDPSEC-O-$(printf %.19s "$SELF")" '
+            $1 ~ /^:UDPSEC-/ || $2 ~ /^UDPSEC-/ {
+                if ($0 !~ /^(:|-A )UDPSEC-[OST]-/ || family " " $1 == mine) print family, $1 == "-A" ? $0 : $1
+            }
+            $1 == "-A" && $2 ~ /^(INPUT|OUTPUT|FORWARD)$/ {
+                rules[$2]++
+                if (/ -j UDPSEC-/) print family, $0, rules[$2] == 1
+            }'
+    done | sha256sum | cut -d ' ' -f 1
+}
+
+# Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`, both families together.
+iptables_counters() {
+    for _each in 4 6; do xtables "$_each" save -c -t filter 2>/dev/null; done | awk '
+        $3 ~ /^UDPSEC-/ && $4 " " $5 == "-m comment" && $6 == "--comment" {
+            gsub(/"/, "", $7)
+            if ($7 !~ /^(r|denied)\./) next
+            if (!($7 in packets)) name[++n] = $7
+            split(substr($1, 2), count, ":")
+            packets[$7] += count[1]
+            bytes[$7] += count[2]
+        }
+        END {
+            for (i = 1; i <= n; i++) {
+                what = name[i] ~ /^r\./ ? "rule " name[i] : "denied " substr(name[i], 8)
+                printf "%s %.0f %.0f\n", what, packets[name[i]], bytes[name[i]]
+            }
+        }'
+}
+
+# No rule of iptables remembers flows in a list that could not be filled from outside.
+iptables_denied_flows() {
+    return 1
+}
+
+iptables_denied_ports() {
+    return 1
+}
+
+# --- Applying ---------------------------------------------------------------------------------------------------------------
+
+# Loads standard input, complaining into $STATE/complaint. load_rules FAMILY
+load_rules() {
+    xtables "$1" restore --noflush -w "$XTABLES_WAIT" 2>"$STATE/complaint"
+}
+
+# The compiled policy $STATE/rules.FAMILY as one transaction, for a kernel with the outline on standard input: this pod becomes
+# the owner instead of whoever has a mark there, counters go on, and our rules come first. transaction FAMILY
+transaction() {
+    awk -v family="$1" -v self="$SELF" -v release="$RELEASE" '
+        function leave(chain) { print "-F " chain; print "-X " chain }
+        function mark(chain, text) {
+            print ":" chain " - [0:0]"
+            print "-A " chain " -m comment --comment \"" text "\" -j RETURN"
+        }
+        part == "outline" {
+            if ($1 != family) next
+            if ($2 == "hook") { hooks[$3] = $4; first[$3] = $5 == "first" }
+            else if ($4 == "counting") counting[$3] = 1
+            else if ($2 == "owner") owner[++owners] = $3
+            else if ($2 == "standby") standby[++standbys] = $3
+            next
+        }
+        /^\*/ {
+            print
+            for (i = 1; i <= owners; i++) leave("UDPSEC-O-" substr(owner[i], 1, 19))
+            for (i = 1; i <= standbys; i++)
+                if (!owners || standby[i] == self) leave("UDPSEC-S-" substr(standby[i], 1, 19))
+            mark("UDPSEC-O-" substr(self, 1, 19), self)
+            if (release != "") mark("UDPSEC-RELEASE", release)
+            next
+        }
+        substr($1, 2) in counting || ($1 == "-A" && $2 in counting) { next }
+        $1 == "-I" {
+            if (hooks[$2] == 1 && first[$2]) next
+            rule = $0
+            sub(/^-I [A-Z]+ 1/, "-D " $2, rule)
+            for (i = 1; i <= hooks[$2]; i++) print rule
+        }
+        { print }' part=outline - part=policy "$STATE/rules.$1"
+}
+
+# Statements that delete the chains of an outline on standard input which the compiled policy lacks. stale FAMILY
+stale() {
+    awk -v family="$1" '
+        part == "outline" { if ($1 == family && $2 == "chain") chain[++n] = $3; next }
+        /^:/ { keep[substr($1, 2)] = 1 }
+        END {
+            for (i = 1; i <= n; i++) {
+                if (chain[i] in keep) continue
+                flush = flush "-F " chain[i] "\n"
+                drop = drop "-X " chain[i] "\n"
+            }
+            if (flush != "") printf "*filter\n%s%sCOMMIT\n", flush, drop
+        }' part=outline - part=policy "$STATE/rules.$1"
+}
+
+# Makes the kernel hold this pod's policy and this pod own it, where the outline was $1 and the owner $2: one transaction a
+# family, which no packet sees half of, and one that deletes the old generation (both in one take the nft variant five times as
+# long). Returns 1 when the kernel or the compiler refuses the policy, 2 when the rules are not as they were seen any more, 3
+# when there is no space to write to. iptables_swap OUTLINE OWNER
+iptables_swap() {
+    _generation=$(printf '%s\n' "$1" | sed -n 's/^[46] chain UDPSEC-\([0-9]\{1,5\}\)-.*/\1/p' | sort -n | tail -n 1)
+    _generation=$((${_generation:-0} % GENERATIONS + 1))
+    _families=4
+    ! family_works 6 || _families='4 6'
+    for _family in $_families; do
+        awk -v family="$_family" -v generation="$_generation" -f "$STATE/policy/iptables.awk" "$STATE/policy/policy.rules" \
+            >"$STATE/rules.$_family" 2>"$STATE/complaint" ||
+            { discard_rules; [ -s "$STATE/complaint" ] && return 1 || return 3; }
+        echo "$WRITTEN" 2>/dev/null >>"$STATE/rules.$_family"
+        whole "rules.$_family" || { discard_rules; return 3; }
+    done
+    for _family in $_families; do
+        swap_family "$_family" "$1" "$2" || { _code=$?; discard_rules; return "$_code"; }
+    done
+    for _family in $_families; do
+        tidy "$_family" || log warn leftovers "old rules stay beside those in force: $(iptables_complaint)"
+    done
+    discard_rules
+}
+
+# Deletes what is stale, unless another pod, which does that itself, has become the owner. tidy FAMILY
+tidy() {
+    for _try_again in 1 2 3; do
+        _seen=$(iptables_look)
+        [ "$(printf '%s\n' "$_seen" | iptables_owner)" = "$SELF" ] || return 0
+        printf '%s\n' "$_seen" | stale "$1" >"$STATE/stale"
+        [ -s "$STATE/stale" ] || return 0
+        load_rules "$1" <"$STATE/stale" && return 0
+    done
+    return 1
+}
+
+# Removes the files of the last swap: space for what has to be remembered.
+discard_rules() {
+    rm -f "$STATE/rules.4" "$STATE/rules.6" "$STATE/transaction" "$STATE/stale"
+}
+
+# swap_family FAMILY OUTLINE OWNER
+swap_family() {
+    _seen=$2
+    _announced=
+    if ! printf '%s\n' "$_seen" | grep -q "^$1 owner "; then
+        announce "$1" || return 1
+        _announced=1
+        _seen=$(iptables_look)
+        if [ "$1" = 4 ] && [ "$(printf '%s\n' "$_seen" | iptables_owner)" != "$3" ]; then
+            withdraw "$1" "$SELF"
+            return 2
+        fi
+    fi
+    printf '%s\n' "$_seen" | transaction "$1" >"$STATE/transaction"
+    if ! whole transaction; then
+        _outcome=3
+    elif load_rules "$1" <"$STATE/transaction"; then
+        return 0
+    else
+        grep -q 'xtables lock' "$STATE/complaint" && _outcome=2 || _outcome=1
+    fi
+    _kept=$(cat "$STATE/complaint")
+    [ -z "$_announced" ] || withdraw "$1" "$SELF"
+    printf '%s\n' "$_kept" >"$STATE/complaint"
+    return "$_outcome"
+}
+
+iptables_tend() {
+    :
+}
+
+# --- Owning -----------------------------------------------------------------------------------------------------------------
+
+# announce FAMILY
+announce() {
+    _chain="UDPSEC-S-$(printf %.19s "$SELF")"
+    load_rules "$1" <<RULES
+*filter
+:$_chain - [0:0]
+-A $_chain -m comment --comment "$SELF" -j RETURN
+COMMIT
+RULES
+}
+
+# Deletes a mark. Fails when it is not there. withdraw FAMILY UID [O]
+withdraw() {
+    _chain="UDPSEC-${3:-S}-$(printf %.19s "$2")"
+    printf '*filter\n-F %s\n-X %s\nCOMMIT\n' "$_chain" "$_chain" | load_rules "$1"
+}
+
+iptables_standby() {
+    announce 4
+}
+
+iptables_unstandby() {
+    withdraw 4 "$1"
+}
+
+iptables_disown() {
+    withdraw 4 "$1" O
+}
+
+# Removes all that is ours, if the owner is still $1.
+iptables_remove() {
+    # Without IPv4's rules, the other variant might look better for IPv6's.
+    _variant=$(variant)
+    echo "$_variant" 2>/dev/null >"$STATE/variant"
+    for _family in 4 6; do
+        iptables_look | awk -v family="$_family" -v owner="$1" '
+            function leave(chain) { flush = flush "-F " chain "\n"; drop = drop "-X " chain "\n" }
+            $1 != family { next }
+            $2 == "hook" { for (i = 1; i <= $4; i++) flush = flush "-D " $3 " -p udp -j UDPSEC-" $3 "\n" }
+            $2 == "chain" { leave($3) }
+            $2 == "release" { leave("UDPSEC-RELEASE") }
+            $2 == "standby" { leave("UDPSEC-S-" substr($3, 1, 19)) }
+            $2 == "owner" { leave("UDPSEC-O-" substr($3, 1, 19)); if ($3 == owner) owned = 1 }
+            END {
+                # Fails where somebody else is the owner by now.
+                if (family == 4 && owner != "" && !owned) leave("UDPSEC-O-" substr(owner, 1, 19))
+                if (flush != "") printf "*filter\n%s%sCOMMIT\n", flush, drop
+            }' >"$STATE/transaction" 2>/dev/null
+        [ ! -s "$STATE/transaction" ] || load_rules "$_family" <"$STATE/transaction" || { discard_rules; return 1; }
+    done
+    discard_rules
+}
+
+# Whether iptables can speak to the kernel; it says why not itself.
+iptables_reachable() {
+    _said=$(xtables 4 save -t filter 2>&1) || { echo "$_said (this needs iptables and the capability NET_ADMIN)"; return 1; }
+}
+
+iptables_removal_by_hand() {
+    printf 'on the node: iptables-%s-save -t filter | grep -v UDPSEC- | iptables-%s-restore, and likewise for ip6tables' \
+        "$(variant)" "$(variant)"
+}

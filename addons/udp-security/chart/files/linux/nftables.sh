@@ -1,0 +1,473 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+#
+# The backend nftables: all contact with nft.
+#
+# Ownership is an empty chain `owner-<pod uid>` in our table. Claiming is one transaction that deletes the old owner's chain and
+# adds one's own: of two claimants the second gets ENOENT, and nothing changed. An agent that lost the node stands by with a
+# chain `standby-<pod uid>`, so that an owner who leaves can hand the rules over instead of removing them (a rollback). A chain
+# `release-<namespace>/<name>` tells a rollout from a second Helm release, which may not take the node over.
+
+# Tables are two words, and none of them can hold a glob.
+# shellcheck disable=SC2086
+
+TABLE='inet udp_security'
+BRIDGE='bridge udp_security'
+# The line of policy.nft behind which the base chains are pointed to the new generation.
+HOOKS_MARK='# hooks: '
+# How long nft may take. Loading the largest policy takes a few seconds on a slow machine.
+NFT_SECONDS=60
+# UDP timeouts of conntrack that were longer once do not show any more: never trust a cached verdict's value sooner than this.
+LEAST_QUARANTINE=300
+
+# nft, but for so long only: one that hangs would end the watch.
+run_nft() {
+    timeout -s KILL "$NFT_SECONDS" nft "$@"
+    _code=$?
+    [ "$_code" != 137 ] || echo "Error: nft was killed (it took over $NFT_SECONDS seconds, or more memory than linux.resources gives)" >&2
+    return "$_code"
+}
+
+# The last complaint of nft, with what to do where the cause is known.
+nftables_complaint() {
+    _line=$(grep -m 1 -i error "$STATE/complaint" || head -n 1 "$STATE/complaint")
+    case $_line in
+    *'not permitted'*) _line="$_line (the container needs the capability NET_ADMIN in the node's network namespace; or another \
+program holds the table as its own)" ;;
+    *'not found'*) _line="$_line (linux.image must be an image with nft, as Flannel's is)" ;;
+    *'too long'*) _line="$_line (as root of a user namespace only, nft sends what fits into net.core.wmem_max)" ;;
+    *'not supported'*) _line="$_line (this kernel lacks an nf_tables feature)" ;;
+    *) ;;
+    esac
+    printf %s "$_line"
+}
+
+# Whether this image and kernel have what the rules are made of; prints why not. Nothing of it stays.
+nftables_usable() {
+    command -v nft >/dev/null || { echo 'this image has no nft'; return 1; }
+    loadable "$STATE/policy/probe.nft" && return 0
+    nftables_complaint
+    ! passing || return 2
+    return 1
+}
+
+# --- What the kernel holds --------------------------------------------------------------------------------------------------
+
+# Our table without set elements and counters' values: enough to see names. Fails where nft cannot tell: not to know the rules is
+# not the same as that there are none.
+nftables_look() {
+    # No further descriptor for run_nft: timeout's watcher would keep it open for a second.
+    { _said=$(run_nft -s -t list table $TABLE 2>&1 >&3 3>&-) && return 0; } 3>&1
+    case $_said in *'No such file'*) ;; *) return 1 ;; esac
+}
+
+# The rest of the names of empty chains that begin with $1, from an outline on standard input. A chain with anything in it, a hook
+# for example, is no mark of ours. marks PREFIX
+marks() {
+    sed -n -E "/^	chain $1-/{N;s/^	chain $1-([^ ]+) \{\n	\}\$/\1/p;}"
+}
+
+# What others add beside our own mark is no claim.
+nftables_owner() {
+    marks owner | awk -v self="$SELF" 'NR == 1 || $0 == self { uid = $0 } END { if (NR) print uid }'
+}
+
+nftables_standbys() {
+    marks standby
+}
+
+nftables_releases() {
+    marks release
+}
+
+# Without counters' values, without what the kernel and `tend` put into sets, and without the marks of others, who wait to own the
+# rules.
+nftables_digest() {
+    for _table in "$TABLE" "$BRIDGE"; do run_nft -s list table $_table 2>/dev/null; done | awk -v self="owner-$SELF" '
+        # Its number is the name while the device is there.
+        { sub(/iif != ("cni0"|[0-9]+)/, "iif !=") }
+        mark { held = mark; mark = ""; if ($0 == "\t}") next; print held }
+        /^\tchain (owner|standby)-/ && $2 != self { mark = $0; next }
+        /^\tset (cache|denied|prefilter)\./ { volatile = 1 }
+        volatile && /^\t\telements = / { elements = 1 }
+        /^\t\}$/ { volatile = elements = 0 }
+        !elements && NF' | sha256sum | cut -d ' ' -f 1
+}
+
+# Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`.
+nftables_counters() {
+    { run_nft list counters table $TABLE && run_nft list counters table $BRIDGE; } 2>/dev/null | awk '
+        $1 == "counter" { name = $2 }
+        $1 == "packets" && sub(/^denied\./, "denied ", name) { print name, $2, $4 }
+        $1 == "packets" && name ~ /^r\./ { print "rule", name, $2, $4 }'
+}
+
+# The elements of the sets of denials whose names end with one of the words, as lines `DIRECTION KEY... PACKETS BYTES`, the most
+# packets first. denials WORD...
+denials() {
+    for _direction in ingress egress forward; do
+        for _kind in "$@"; do
+            run_nft list set $TABLE "denied.$_direction.$_kind" 2>/dev/null | tr ',' '\n' | sed -n -E \
+                "s/^(.*elements = \{)?[ 	]*([0-9a-f.: ]+) (timeout .*)?counter packets ([0-9]+) bytes ([0-9]+).*/$_direction \2 \4 \5/p"
+        done
+    done | sed 's/ \. / /g' | sort -k "$((${#1} > 3 ? 3 : 5)),9nr" | head -n 20
+}
+
+nftables_denied_flows() {
+    denials ip ip6
+}
+
+nftables_denied_ports() {
+    denials ports
+}
+
+# --- Cached verdicts --------------------------------------------------------------------------------------------------------
+#
+# A generation's accepted flows carry its values in their conntrack mark. There are few values, and one that was used before may
+# stand in marks that an older policy left: such a value is not trusted before every flow that could carry it has been judged
+# again or has expired. The set `cache.<mask>` holds those values ("slots"), and the kernel lets them go in time, whether an agent
+# lives or not.
+
+# The words of the fact `cache`.
+cache_fact() {
+    read -r _shift _slots _mask _on <<FACT
+$(fact cache)
+FACT
+}
+
+# The set's name.
+cache_set() {
+    cache_fact
+    printf 'cache.%s' "$_mask"
+}
+
+cache_slots() {
+    cache_fact
+    echo "$_slots"
+}
+
+cache_on() {
+    cache_fact
+    [ "$_on" = on ]
+}
+
+# The slots that must not be trusted; the number of slots stands for all. Fails where no table has the set.
+quarantined() {
+    _set=$(run_nft list set $TABLE "$(cache_set)" 2>/dev/null) || return 1
+    for _slot in $(printf '%s' "$_set" | grep -o '0x[0-9a-f]\{8\}'); do echo $((_slot)); done
+}
+
+# Whether no earlier flow can carry the values of generation $1 any more, where $2 are the numbers of other generations.
+trusted() {
+    _quarantined=$(quarantined) || return 1
+    _slots=$(cache_slots)
+    for _other in $2; do [ $(((_other - $1) % _slots)) -ne 0 ] || return 1; done
+    ! printf '%s\n' "$_quarantined" | grep -qx -e $(($1 % _slots)) -e "$_slots"
+}
+
+# How many seconds a flow may live without a packet.
+quarantine() {
+    cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout /proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream 2>/dev/null |
+        awk -v longest="$LEAST_QUARANTINE" '$1 > longest { longest = $1 } END { print longest + 10 }'
+}
+
+# Statements that keep the values of all generations of an outline from being trusted, or all values, where the outline has no
+# set of them. To add again what is there would not renew its time. retire OUTLINE
+retire() {
+    _set="$TABLE $(cache_set)"
+    _slots=$(cache_slots)
+    _seconds=$(quarantine)
+    case $1 in
+    *"	set $(cache_set) {"*) _retired=$(printf '%s\n' "$1" | generations | awk -v slots="$_slots" '{ print $1 % slots }' | sort -u) ;;
+    *) _retired=$_slots ;;
+    esac
+    for _slot in $_retired; do
+        echo "add element $_set { $_slot }"
+        echo "delete element $_set { $_slot }"
+        echo "add element $_set { $_slot timeout ${_seconds}s }"
+    done
+}
+
+# The numbers of the generations in an outline on standard input.
+generations() {
+    sed -n 's/^	chain g0*\([0-9]\{1,9\}\)\..*/\1/p' | sort -nu
+}
+
+# The number of the next generation after those of an outline: the first whose values can be trusted, if there is one.
+next_generation() {
+    _present=$(printf '%s\n' "$1" | generations)
+    _first=$(($(printf '%s\n' "${_present:-0}" | tail -n 1) + 1))
+    _quarantined=
+    ! cache_on || _quarantined=$(quarantined) || _quarantined=$(cache_slots)
+    { printf '%s\n' "$_present" | sed 's/./present &/'; printf '%s\n' "$_quarantined"; } |
+        awk -v first="$_first" -v slots="$(cache_slots)" '
+            NF { taken[$1 == "present" ? $2 % slots : $1] = 1 }
+            END { for (n = first; n < first + slots && (slots in taken || n % slots in taken); n++); print n < first + slots ? n : first }'
+}
+
+# --- Applying ---------------------------------------------------------------------------------------------------------------
+
+# Loads a file as one transaction, complaining into $STATE/complaint. Only here, not when asked to check, do kernels before 5.19 say
+# that they cannot look up which device leads to a source where packets are forwarded: the next try will not ask for it.
+load() {
+    run_nft -f "$1" 2>"$STATE/complaint" && return 0
+    ! { grep -q 'not supported' "$STATE/complaint" && grep -q 'fib saddr' "$STATE/complaint"; } || nftables_complaint >"$STATE/no-source"
+    return 1
+}
+
+# Whether the kernel would take that transaction.
+loadable() {
+    run_nft -c -f "$1" 2>"$STATE/complaint"
+}
+
+# Whether the last complaint says nothing about what was loaded.
+passing() {
+    grep -qE 'allocate memory|nft was killed' "$STATE/complaint"
+}
+
+# Statements that make this pod the owner in place of $1 (a pod uid, maybe this one's; empty: there is none), and that fail when
+# that is no longer so.
+claim() {
+    if [ -n "$1" ]; then
+        echo "delete chain $TABLE owner-$1"
+        echo "add chain $TABLE owner-$SELF"
+    else
+        echo "create chain $TABLE owner-$SELF"
+    fi
+    [ -z "$RELEASE" ] || echo "add chain $TABLE release-$RELEASE"
+}
+
+# The policy's text with generation number $1: the part before the hooks, or from them on, there with or without the rules that
+# trust cached verdicts. The number is replaced at the start of a name only: a rule may be called g0 itself.
+# generation N before|trusting|judging
+generation() {
+    cache_fact
+    _base=$((3 * ($1 % _slots)))
+    set -- "$1" "$2" -e "s/\([ @]\)g0\./\1g$1./g"
+    for _value in 1 2 3; do
+        set -- "$@" -e "/ct mark/s/$(printf '0x%08x' $((_value << _shift)))/$(printf '0x%08x' $(((_base + _value) << _shift)))/g"
+    done
+    _index=$(bridge_index)
+    [ -z "$_index" ] || set -- "$@" -e "/ # trusted\$/s/ iifname != \"$POD_BRIDGE\" / iif != $_index /"
+    [ ! -e "$STATE/no-source" ] || set -- "$@" -e '/ fib saddr /d'
+    case $2 in
+    before) shift 2; sed -e "/^$HOOKS_MARK/,\$d" "$@" "$STATE/policy/policy.nft" ;;
+    trusting) shift 2; sed -n "$@" -e "/^$HOOKS_MARK/,\$p" "$STATE/policy/policy.nft" ;;
+    *) shift 2; sed -n -e '/ # trusted$/d' "$@" -e "/^$HOOKS_MARK/,\$p" "$STATE/policy/policy.nft" ;;
+    esac
+}
+
+# The pod bridge's number, which is another one when it was made anew; empty without one.
+bridge_index() {
+    cat "/sys/class/net/$POD_BRIDGE/ifindex" 2>/dev/null
+}
+
+# What goes with the hooks: the table for bridged frames where the kernel can have one, and what the prefilter must let through.
+# Fails where nft could not tell whether the kernel can.
+beside_hooks() {
+    if [ -e "$STATE/policy/policy.bridge" ] && loadable "$STATE/policy/policy.bridge"; then
+        rm -f "$STATE/no-bridge"
+        cat "$STATE/policy/policy.bridge"
+    else
+        ! passing || return 1
+        [ ! -e "$STATE/policy/policy.bridge" ] || nftables_complaint >"$STATE/no-bridge"
+        ! bridge_table || echo "delete table $BRIDGE"
+    fi
+    [ -z "$(fact prefilter)" ] || exempt "$(nat_ports)"
+}
+
+# Statements that let these ports pass the prefilter, and no others. exempt PORTS
+exempt() {
+    echo "flush set $TABLE prefilter.exempt"
+    [ -z "$1" ] || echo "add element $TABLE prefilter.exempt { $(echo $1 | tr ' ' ',') }"
+}
+
+# Statements that delete every object of the table that generation $1 does not use, or those of this generation only. Fails where
+# the table cannot be read. cleanup GENERATION others|only
+cleanup() {
+    nftables_look | awk -v table="$TABLE" -v mine="g$1." -v which="$2" -v self="owner-$SELF" -v release="release-$RELEASE" \
+        -v policy="$STATE/policy/policy.nft" '
+        BEGIN {
+            while ((getline line <policy) > 0)
+                if (split(line, words, " ") > 2 && line ~ /^\t(counter|chain|set|map) [^ ]+ \{/ && words[2] !~ /^g0\./)
+                    keep[words[1] " " words[2]] = 1
+            keep["chain " self] = keep["chain " release] = 1
+        }
+        { read = 1 }
+        # Foreign objects may be of other kinds as well: "quota NAME {", "ct helper NAME {".
+        /^\t[a-z][a-z ]* [^ ]+ \{$/ {
+            name = $(NF - 1)
+            kind = substr($0, 2, length($0) - length(name) - 4)
+            if (which == "only" ? index(name, mine) != 1 : (kind " " name) in keep || index(name, mine) == 1) next
+            if (name ~ /^standby-/) { getline; if ($0 == "\t}") next }
+            if (kind == "chain" || kind == "map") stale[kind, ++n[kind]] = name
+            else others[++m] = "delete " kind " " table " " name
+        }
+        END {
+            for (i = 1; i <= n["chain"]; i++) print "flush chain", table, stale["chain", i]
+            for (i = 1; i <= n["map"]; i++) print "delete map", table, stale["map", i]
+            for (i = 1; i <= n["chain"]; i++) print "delete chain", table, stale["chain", i]
+            for (i = 1; i <= m; i++) print others[i]
+            exit !read
+        }'
+}
+
+# Deletes what generation $1 does not use, if this pod is still the owner.
+sweep() {
+    _stale=$(cleanup "$1" others) || return 1
+    [ -z "$_stale" ] || printf '%s\n' "$(claim "$SELF")" "$_stale" | load -
+}
+
+# The first two transactions of a swap, in files of their own and together; fails where there is no space. Takes $_generation, $_hooks
+# and what is beside the hooks from nftables_swap. write_swap OUTLINE OWNER
+write_swap() {
+    {
+        # The chain fails when another pod builds the same generation at this moment.
+        generation "$_generation" before && echo "create chain $TABLE g$_generation.reserved" && echo "$WRITTEN"
+    } 2>/dev/null >"$STATE/add.nft"
+    {
+        claim "$2"
+        retire "$1"
+        cat "$STATE/beside.nft" && generation "$_generation" "$_hooks" && echo "$WRITTEN"
+    } 2>/dev/null >"$STATE/point.nft"
+    cat "$STATE/add.nft" "$STATE/point.nft" 2>/dev/null >"$STATE/both.nft"
+    whole add.nft point.nft both.nft
+}
+
+# The transaction that replaces the whole table, likewise. write_rebuild OUTLINE OWNER
+write_rebuild() {
+    {
+        if [ -n "$1" ]; then
+            [ -z "$2" ] || echo "delete chain $TABLE owner-$2"
+            echo "delete table $TABLE"
+        fi
+        echo "create table $TABLE"
+        generation "$_generation" before && claim '' && retire '' &&
+            cat "$STATE/beside.nft" && generation "$_generation" judging && echo "$WRITTEN"
+    } 2>/dev/null >"$STATE/rebuild.nft"
+    whole rebuild.nft
+}
+
+# Makes the kernel hold this pod's policy and this pod own it, where the outline was $1 and the owner $2. Three transactions: add
+# the new generation beside the old one, point the base chains to it, delete the old one. No packet meets half a policy, and only
+# the second changes a packet's fate. One replacing transaction would lose packets: it is for a table that is missing, or damaged so
+# that nothing can be added to it. Returns 1 when the kernel refuses the policy, 2 when the table is not as it was seen any more, 3
+# when there is no space to write to. nftables_swap OUTLINE OWNER
+nftables_swap() {
+    _generation=$(next_generation "$1")
+    rm -f "$STATE/exempt"
+    _hooks=judging
+    cache_on && trusted "$_generation" "$(printf '%s\n' "$1" | generations)" && _hooks=trusting
+    { beside_hooks || return 2; echo "$WRITTEN"; } 2>/dev/null >"$STATE/beside.nft"
+    # Half a policy might load as well.
+    if ! whole beside.nft || { [ -n "$1" ] && ! write_swap "$1" "$2"; }; then
+        discard
+        return 3
+    fi
+
+    if [ -n "$1" ] && loadable "$STATE/both.nft"; then
+        load "$STATE/add.nft" || return 2
+        if ! load "$STATE/point.nft"; then
+            cleanup "$_generation" only | run_nft -f - 2>/dev/null
+            return 2
+        fi
+        # Once more, because nobody else looks for leftovers.
+        sweep "$_generation" || { sleep 0.3; sweep "$_generation"; } ||
+            log warn leftovers "old rules stay beside those in force: $(nftables_complaint)"
+    elif { [ -n "$1" ] && passing; } || nftables_look | grep -q "^	chain g$_generation\.reserved {"; then
+        return 2
+    else
+        write_rebuild "$1" "$2" || { discard; return 3; }
+        loadable "$STATE/rebuild.nft" || { passing && return 2 || return 1; }
+        load "$STATE/rebuild.nft" || return 2
+        _hooks=judging
+    fi
+    discard
+    bridge_index >"$STATE/bridge"
+    rm -f "$STATE/untrusted"
+    ! cache_on || [ "$_hooks" = trusting ] || echo "$_generation" >"$STATE/untrusted"
+}
+
+# Removes the files of the last swap: space for what has to be remembered.
+discard() {
+    for _file in beside add point both rebuild; do rm -f "$STATE/$_file.nft"; done
+}
+
+# Points the hooks to $_generation again, with the rules that trust cached verdicts. rehook WHY
+rehook() {
+    { claim "$SELF"; generation "$_generation" trusting; echo "$WRITTEN"; } 2>/dev/null >"$STATE/point.nft"
+    whole point.nft && load "$STATE/point.nft" || return 1
+    bridge_index >"$STATE/bridge"
+    discard
+    rm -f "$STATE/untrusted"
+    rules_changed
+    log info cached "generation $_generation: $1"
+}
+
+# What changes in time while the policy is in force: the cache's values come to be trusted, and the node's NAT names other ports.
+nftables_tend() {
+    _generation=$(cat "$STATE/untrusted" 2>/dev/null)
+    if [ -n "$_generation" ]; then
+        ! trusted "$_generation" '' || rehook "verdicts of flows are cached from now on" || return 1
+    elif cache_on && [ "$(bridge_index)" != "$(cat "$STATE/bridge" 2>/dev/null)" ]; then
+        _generation=$(nftables_look | generations | tail -n 1)
+        rehook "$POD_BRIDGE is another device now" || return 1
+    fi
+    [ -n "$(fact prefilter)" ] || return 0
+    _ports=$(nat_ports)
+    [ "$_ports" = "$(cat "$STATE/exempt" 2>/dev/null)" ] && return 0
+    { claim "$SELF"; exempt "$_ports"; } | load - && printf '%s\n' "$_ports" >"$STATE/exempt"
+}
+
+# --- Owning -----------------------------------------------------------------------------------------------------------------
+
+nftables_standby() {
+    run_nft add chain $TABLE "standby-$SELF" 2>/dev/null
+}
+
+nftables_unstandby() {
+    run_nft delete chain $TABLE "standby-$1" 2>/dev/null
+}
+
+nftables_disown() {
+    run_nft delete chain $TABLE "owner-$1" 2>/dev/null
+}
+
+# Whether there is a table for bridged frames; 2 where nft cannot tell.
+bridge_table() {
+    _said=$(run_nft list table $BRIDGE 2>&1) && return 0
+    case $_said in *'No such file'* | *'not supported'*) return 1 ;; *) return 2 ;; esac
+}
+
+# Removes our tables, if the owner is still $1, or what is left where no table holds rules any more.
+nftables_remove() {
+    _outline=$(nftables_look) || return 1
+    bridge_table
+    _bridge=$?
+    [ "$_bridge" != 2 ] || return 1
+    # A transaction can tell that an owner is gone, not that one came.
+    [ -n "$1" ] || [ -z "$(printf '%s\n' "$_outline" | nftables_owner)" ] || return 1
+    {
+        if [ -n "$_outline" ]; then
+            [ -z "$1" ] || echo "delete chain $TABLE owner-$1"
+        else
+            # Fails where somebody has made the table meanwhile.
+            echo "create table $TABLE"
+        fi
+        echo "delete table $TABLE"
+        [ "$_bridge" != 0 ] || echo "delete table $BRIDGE"
+    } | run_nft -f - 2>/dev/null
+}
+
+# Whether nft can speak to the kernel; it says why not itself.
+nftables_reachable() {
+    _said=$(run_nft list tables 2>&1) || { echo "$_said (this needs nft and the capability NET_ADMIN)"; return 1; }
+}
+
+nftables_removal_by_hand() {
+    printf 'on the node: nft delete table %s; nft delete table %s' "$TABLE" "$BRIDGE"
+}
+
+nftables_present() {
+    command -v nft >/dev/null || fail no-nft "this image has no nft (linux.image must be one that has, as Flannel's)"
+}

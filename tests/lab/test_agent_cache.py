@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""The agent trusts a cached verdict only where no older policy can have left it.
+
+Flows of every rhythm go on while one policy follows another that has the same marks to give:
+busy ones, ones that pause for almost as long as conntrack remembers them, and ones that pause for
+longer. What the newer policy denies never passes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.lab.agents import (
+    OPEN,
+    POLICY,
+    Documents,
+    Node,
+    check,
+    documents,
+    heals,
+    replace,
+    said,
+    state,
+    status,
+    until,
+)
+from tests.lab.caching import (
+    FEW_SLOTS,
+    QUARANTINE,
+    SLOTS,
+    TIMEOUT,
+    forgetful,
+    made,
+    masked,
+    quarantined,
+    trusting,
+)
+from tests.lab.counting import Counters
+from tests.lab.flood import Flood
+
+from udp_security.lab.pod import AgentPod
+from udp_security.lab.topology import Lab
+
+TIGHTER: dict[str, Any] = {"rules": [{"name": "else", "direction": "ingress", "ports": [9]}]}
+Change = Callable[[dict[str, str]], object]
+OFF: dict[str, Any] = {"verdictCache": {"enabled": False}}
+# Seconds between two packets of a flow.
+RHYTHMS = (0.02, TIMEOUT * 0.4, TIMEOUT * 0.8, TIMEOUT + 0.5)
+
+_TABLE = f"""table inet flows {{
+    counter passed {{ }}
+    chain input {{
+        type filter hook input priority 100;
+        udp dport {OPEN} counter name passed
+    }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(sandboxed: None) -> Iterator[Lab]:
+    """A lab of this module's own: its conntrack forgets fast, and whole rulesets are flushed."""
+    with Lab() as built:
+        forgetful(built)
+        yield built
+
+
+class Flows:
+    """Context manager: flows of all rhythms to OPEN, each on a socket of its own."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._cleanup = contextlib.ExitStack()
+        self._stop = threading.Event()
+        self._sent = [0] * len(RHYTHMS)
+        self._threads = [
+            threading.Thread(target=self._send, args=(number,)) for number in range(len(RHYTHMS))
+        ]
+
+    def passed(self) -> int:
+        """How many packets have passed the agent's hooks so far."""
+        return self._counters.packets()["passed"]
+
+    def pass_all(self) -> None:
+        """Waits until each flow has sent a packet, and some have passed."""
+        before, sent = self.passed(), list(self._sent)
+        until(lambda: all(now > then for now, then in zip(self._sent, sent, strict=True)))
+        assert self.passed() > before
+
+    def __enter__(self) -> Flows:
+        self.load()
+        namespace = self._node.lab.ns("node")
+        self._counters = self._cleanup.enter_context(Counters(namespace, "flows"))
+        # Without it conntrack would not remember the flows.
+        sink = self._cleanup.enter_context(namespace.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        sink.bind(("", OPEN))
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def load(self) -> None:
+        """Put up the table that counts, again after a flush."""
+        self._node.load(_TABLE)
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._cleanup.close()
+        self._node.nft("delete", "table", "inet", "flows", check=False)
+
+    def _send(self, number: int) -> None:
+        with self._node.lab.ns("outsider").socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect((self._node.lab.address("node"), OPEN))
+            while True:
+                sender.send(bytes(32))
+                self._sent[number] += 1
+                if self._stop.wait(RHYTHMS[number]):
+                    return
+
+
+@pytest.fixture
+def flows(node: Node) -> Iterator[Flows]:
+    with Flows(node) as sending:
+        yield sending
+
+
+def trusted(node: Node, documents_: Documents) -> AgentPod:
+    """A pod whose cached verdicts are trusted."""
+    pod = node.start(documents_)
+    until(lambda: said(pod, "cached"))
+    assert trusting(node)
+    return pod
+
+
+def nothing_passes(node: Node, flows: Flows, pod: AgentPod) -> None:
+    """From the moment on in which the pod's policy is in force, for as long as it takes until its
+    own verdicts are trusted, and for all flows' next packets after that."""
+    before = flows.passed()
+    until(lambda: trusting(node))
+    deadline = time.monotonic() + max(RHYTHMS) + 0.3
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        assert flows.passed() == before
+    assert check(pod)[0] == 0
+
+
+def healed(node: Node, pod: AgentPod) -> int:
+    """Harmless damage, and the generation that heals it."""
+    before = heals(pod, node.lab)
+    node.nft("add", "chain", "inet", "udp_security", "theirs")
+    until(lambda: heals(pod, node.lab) > before)
+    print(pod.logs(), node.table())
+    (generation,) = node.generations()
+    return generation
+
+
+def forget(node: Node, mask: int) -> None:
+    """What the kernel does in time: no value is doubtful any more."""
+    node.nft("flush", "set", "inet", "udp_security", f"cache.{mask:08x}")
+
+
+def test_trust_is_told(node: Node) -> None:
+    pod = node.start(documents(POLICY))
+    assert len(quarantined(node)) == 1
+    assert status(pod)["cache"] == {"trusted": False}
+    assert not trusting(node)
+    policy = node.policy()
+    forget(node, 0xFF000000)
+    until(lambda: said(pod, "cached"))
+    assert trusting(node)
+    assert status(pod)["cache"] == {"trusted": True}
+    assert check(pod)[0] == 0
+    assert node.policy() != policy
+    # Trust is no change that anybody heals.
+    assert heals(pod, node.lab) == 0
+    # Other values are free: the next generation is trusted at once, and no event says so.
+    healed(node, pod)
+    assert trusting(node)
+    assert status(pod)["cache"] == {"trusted": True}
+    assert len(said(pod, "cached")) == 1
+
+
+def test_trust_comes_in_time(node: Node) -> None:
+    began = time.monotonic()
+    pod = node.start(made(POLICY))
+    until(lambda: said(pod, "cached"))
+    assert time.monotonic() - began > QUARANTINE
+
+
+# A line `GENERATIONS;SLOTS-IN-QUARANTINE` for each state, answered by the next generation, whether
+# it is trusted, and the slots that go into quarantine then.
+_ANSWER = r"""
+for part in log policy nftables; do . /run/udp-security/policy/$part.sh; done
+STATE=/run/udp-security
+quarantined() { printf '%s\n' $doubtful; }
+while IFS=';' read -r present doubtful; do
+    outline="	set $(cache_set) {
+$(for number in $present; do printf '\tchain g%s.input {\n' $number; done)"
+    next=$(next_generation "$outline")
+    trusted $next "$present" && trust=yes || trust=no
+    echo "$next;$trust;"$(retire "$outline" | sed -n 's/.*{ \([0-9]*\) timeout.*/\1/p')
+done
+"""
+
+
+def test_no_value_is_trusted_that_may_be_in_use(node: Node) -> None:
+    """In any state, however many swaps led to it, and whatever they left behind."""
+    pod = node.start(made(masked(POLICY, FEW_SLOTS)))
+    seed = random.Random(7)
+    states = [
+        (
+            sorted(seed.sample(range(1, seed.choice((6, 40, 3000))), seed.randint(1, 4))),
+            sorted(seed.sample(range(SLOTS + 1), seed.choice((0, 1, 2, 3, 4, 5, 6)))),
+        )
+        for _ in range(300)
+    ]
+    lines = "".join(f"{' '.join(map(str, a))};{' '.join(map(str, b))}\n" for a, b in states)
+    (state(pod, node.lab) / "states").write_text(lines, encoding="ascii")
+    done = pod.run(["sh", "-c", f"{{ {_ANSWER} }} </run/udp-security/states"], timeout=120)
+    assert done.stderr == ""
+    answers = done.stdout.splitlines()
+    verdicts = []
+    for (present, doubtful), answer in zip(states, answers, strict=True):
+        number, trust, retired = answer.split(";")
+        generation, used = int(number), {one % SLOTS for one in present}
+        free = set(range(SLOTS)) - used - set(doubtful) if SLOTS not in doubtful else set()
+        assert generation > max(present), (present, doubtful, answer)
+        assert (trust == "yes") == (generation % SLOTS in free), (present, doubtful, answer)
+        assert (trust == "yes") == bool(free), (present, doubtful, answer)
+        assert {int(slot) for slot in retired.split()} == used, (present, doubtful, answer)
+        verdicts.append(trust)
+    assert min(verdicts.count("yes"), verdicts.count("no")) > 50
+
+
+def test_no_cache(node: Node) -> None:
+    pod = node.start(documents({**POLICY, "linux": OFF}))
+    assert status(pod)["cache"] is None
+    forget(node, 0xFF000000)
+    healed(node, pod)
+    assert not trusting(node)
+    assert said(pod, "cached") == []
+
+
+def reinstalled(node: Node, flows: Flows, old: AgentPod, change: Change) -> AgentPod:
+    """Uninstalled and installed again: the new table's first generation has the old one's marks."""
+    assert old.stop() == 0
+    assert node.table() == ""
+    return node.start(made(TIGHTER, change=change))
+
+
+def flushed(node: Node, flows: Flows, old: AgentPod, change: Change) -> AgentPod:
+    """The agent is killed, somebody flushes all rules, and a new agent comes."""
+    old.kill()
+    node.nft("flush", "ruleset")
+    node.forget_others()
+    flows.load()
+    return node.start(made(TIGHTER, change=change))
+
+
+def masked_and_back(node: Node, flows: Flows, old: AgentPod, change: Change) -> AgentPod:
+    """Another mask, and the first one again, with the tighter policy."""
+    for values in (masked(POLICY, FEW_SLOTS), TIGHTER):
+        new = node.start(made(values, change=change))
+        assert old.stop() == 0
+        old = new
+    return old
+
+
+def off_and_on(node: Node, flows: Flows, old: AgentPod, change: Change) -> AgentPod:
+    """Without a cache, and with one again."""
+    for values in ({**POLICY, "linux": OFF}, TIGHTER):
+        new = node.start(made(values, change=change))
+        assert old.stop() == 0
+        old = new
+    return old
+
+
+@pytest.mark.parametrize(
+    "follow", [reinstalled, flushed, masked_and_back, off_and_on], ids=lambda f: f.__name__
+)
+def test_what_a_tighter_policy_denies_never_passes(
+    node: Node, flows: Flows, follow: Callable[..., AgentPod]
+) -> None:
+    old = trusted(node, made(POLICY))
+    flows.pass_all()
+    new = follow(node, flows, old, lambda _: None)
+    nothing_passes(node, flows, new)
+
+
+def test_these_tests_would_see_it(node: Node, flows: Flows) -> None:
+    """An agent that trusts at once lets flows of the older policy pass."""
+
+    def trust(data: dict[str, str]) -> None:
+        judged = 'generation "$_generation" judging'
+        replace(data, "nftables.sh", judged, judged.replace("judging", "trusting"))
+
+    old = trusted(node, made(POLICY))
+    flows.pass_all()
+    reinstalled(node, flows, old, trust)
+    before = flows.passed()
+    until(lambda: trusting(node) and flows.passed() > before)
+
+
+def test_few_slots(node: Node) -> None:
+    """A generation whose marks may still be about is not trusted, and no packet notices."""
+    pod = trusted(node, made(masked(POLICY, FEW_SLOTS)))
+    with Flood(node.lab, rest=0.002) as flood:
+        for _ in range(8):
+            waiting = quarantined(node)
+            generation = healed(node, pod)
+            # Trust may have come between any two of these looks.
+            believed = trusting(node)
+            assert not (believed and generation % SLOTS in waiting & quarantined(node))
+    assert (flood.lost, flood.leaked) == (0, 0)
+
+
+def test_no_slot_left(node: Node) -> None:
+    """Each generation that comes now has to wait, and is trusted as soon as its own marks are gone,
+    or as soon as no mark is doubtful any more."""
+    pod = trusted(node, made(masked(POLICY, FEW_SLOTS)))
+    with Flood(node.lab, rest=0.002) as flood:
+        for slots in (range(SLOTS), (SLOTS,)):
+            told = len(said(pod, "cached"))
+            forget(node, FEW_SLOTS)
+            waiting = ", ".join(f"{slot} timeout 60s" for slot in slots)
+            node.nft("add", "element", "inet", "udp_security", "cache.fc000000", f"{{ {waiting} }}")
+            healed(node, pod)
+            assert not trusting(node)
+            assert status(pod)["cache"] == {"trusted": False}
+            assert check(pod)[0] == 0
+            forget(node, FEW_SLOTS)
+            until(lambda told=told: len(said(pod, "cached")) > told)  # type: ignore[misc]
+            assert trusting(node)
+            assert status(pod)["cache"] == {"trusted": True}
+            assert check(pod)[0] == 0
+    assert (flood.lost, flood.leaked) == (0, 0)

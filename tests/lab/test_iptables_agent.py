@@ -1,0 +1,367 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""The agent with the iptables backend: who owns the node, what is damaged and healed by the poll,
+what others' rules see, and that nothing is left in the end. Both variants of the tools."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.lab import iptables
+from tests.lab.agents import (
+    ANOTHER_POLICY,
+    OPEN,
+    OTHER,
+    POLICY,
+    Documents,
+    Node,
+    check,
+    documents,
+    heals,
+    said,
+    state,
+    status,
+    until,
+)
+from tests.lab.flood import Flood
+from tests.lab.iptables import VARIANTS, Variant
+
+from udp_security.lab.pod import AgentPod
+from udp_security.lab.topology import Lab
+
+MARK: Final = "UDPSEC-T-before"
+# What does not depend on the tools' variant.
+nft_alone = pytest.mark.parametrize("node", ["nft"], indirect=True)
+
+
+class FilterNode(Node):
+    """The lab's first node with rules of one variant of iptables."""
+
+    def __init__(self, lab: Lab, variant: Variant) -> None:
+        self.variant = variant
+        self.run = functools.partial(lab.run, "node")
+        super().__init__(lab)
+
+    def made(self, values: Mapping[str, Any] = POLICY, poll: float = 0.2) -> Documents:
+        """The chart's documents for this backend."""
+        linux = {**values.get("linux", {}), "backend": "iptables"}
+        return documents({**values, "linux": linux}, poll=poll)
+
+    def pod(self, made: Documents | None = None) -> AgentPod:
+        """A pod that is not started yet; POLICY's by default."""
+        return super().pod(self.made() if made is None else made)
+
+    def tool(self, *words: str, family: int = 4, check: bool = True) -> str:
+        """What iptables (or ip6tables) prints."""
+        tool = f"{iptables.TOOLS[family]}-{self.variant}"
+        return self.run([tool, "-w", *words], check=check).stdout
+
+    def table(self) -> str:
+        """Our rules of both families."""
+        saved = iptables.saved(self.run, self.variant)
+        lines = (f"{n} {line}" for n, text in saved.items() for line in iptables.ours(text))
+        return "\n".join(line for line in lines if MARK not in line)
+
+    def owners(self) -> list[str]:
+        """The uids of the pods that own the node: IPv4's, then IPv6's."""
+        return re.findall(r'-A UDPSEC-O-\S+ -m comment --comment "?([^" ]+)', self.table())
+
+    def standing_by(self, pod: AgentPod) -> bool:
+        """Whether the pod announces that it would take the node over."""
+        return re.search(rf'-A UDPSEC-S-\S+ .*"?{pod.uid}', self.table()) is not None
+
+    def generations(self) -> set[int]:
+        """Numbers of the generations that there is anything of."""
+        return set(map(int, re.findall(r"UDPSEC-(\d+)-", self.table())))
+
+    def policy(self) -> list[str]:
+        """Our rules without the generation, the owner and who waits."""
+        lines = re.sub(r"UDPSEC-\d+-", "UDPSEC-N-", self.table()).splitlines()
+        return sorted(line for line in lines if not re.search(r"UDPSEC-[OST]-", line))
+
+    def foreign(self) -> str:
+        """Others' rules in the tables `filter` of both families."""
+        saved = iptables.saved(self.run, self.variant)
+        return "".join(map(iptables.others, saved.values()))
+
+    def counters(self) -> dict[str, int]:
+        """Packets by counter."""
+        return iptables.counters(self.run, self.variant)
+
+    def wipe(self) -> None:
+        """Take our rules away by hand, as the agent's messages say, for agents of this variant."""
+        for tool in iptables.TOOLS.values():
+            saved = self.run([f"{tool}-{self.variant}-save", "-t", "filter"]).stdout
+            kept = "".join(line for line in saved.splitlines(True) if "UDPSEC-" not in line)
+            self.run([f"{tool}-{self.variant}-restore"], stdin=kept)
+        if self.variant == "legacy":
+            # The lab's own rules are iptables-nft's, but where a chain of ours is counts more.
+            self.tool("-N", MARK)
+
+
+@pytest.fixture(params=VARIANTS)
+def node(lab: Lab, request: pytest.FixtureRequest) -> Iterator[FilterNode]:
+    """A node whose agents take one variant; they and what they left are gone at the test's end."""
+    if request.param == "legacy" and (
+        why := iptables.legacy_missing(functools.partial(lab.run, "node"))
+    ):
+        assert not os.environ.get("CI"), why
+        pytest.skip(why)
+    governed = FilterNode(lab, request.param)
+    governed.wipe()
+    with governed:
+        yield governed
+    governed.wipe()
+    governed.tool("-X", MARK, check=False)
+
+
+def rolled_out(node: FilterNode, **values: Any) -> tuple[AgentPod, AgentPod]:
+    """A pod, superseded and standing by, and the newer one that owns the node."""
+    old = node.start(node.made({**POLICY, **values}))
+    new = node.start(node.made({**ANOTHER_POLICY, **values}))
+    until(lambda: node.standing_by(old))
+    return old, new
+
+
+def test_claimed_reported_and_given_back(node: FilterNode) -> None:
+    before = node.foreign()
+    pod = node.start()
+    assert node.owners() == [pod.uid] * 2
+    assert node.foreign() == before
+    node.lab.probe("outsider", node.lab.address("node"), OPEN)
+    node.lab.probe("outsider", node.lab.address("node", 6), OTHER)
+    told = status(pod)
+    assert (told["backend"], told["healthy"], told["owner"]) == ("iptables", True, pod.uid)
+    assert (told["deniedFlows"], told["deniedPorts"], told["cache"]) == (None, None, None)
+    packets = {rule["name"]: rule["packets"] for rule in told["counters"]["rules"]}
+    assert (packets["open"], packets["preset:dns:forward"]) == (2, 0)
+    denied = {name: count["packets"] for name, count in told["counters"]["denied"].items()}
+    assert denied == {"ingress": 1, "egress": 0, "forward": 0}
+    assert pod.stop() == 0
+    assert said(pod, "removed") == ["all rules are removed: UDP is open again"]
+    assert (node.table(), node.foreign()) == ("", before)
+
+
+@nft_alone
+def test_rules_behind_ours_see_what_is_allowed(node: FilterNode) -> None:
+    theirs = ("-p", "udp", "--dport", str(OPEN), "-j", "DROP")
+    node.tool("-A", "INPUT", *theirs)
+    try:
+        pod = node.start()
+        assert not node.lab.probe("outsider", node.lab.address("node"), OPEN).delivered
+        assert node.counters()["r.open"] == 1
+        assert pod.stop() == 0
+    finally:
+        node.tool("-D", "INPUT", *theirs)
+
+
+def test_counters_outlive_a_rollout(node: FilterNode) -> None:
+    old = node.start()
+    node.lab.probe("outsider", node.lab.address("node"), OPEN)
+    before = node.counters()
+    extended = {"rules": [*POLICY["rules"], *ANOTHER_POLICY["rules"]]}
+    node.start(node.made({**extended, "mode": "audit"}))
+    assert old.stop() == 0
+    assert node.counters() == {**before, "r.other": 0}
+    assert before["r.open"] == 2
+    assert len(node.generations()) == 1
+
+
+@nft_alone
+def test_a_rollback_hands_the_node_back_without_a_gap(node: FilterNode) -> None:
+    old, new = rolled_out(node)
+    assert node.owners() == [new.uid] * 2
+    assert check(old) == (1, f"not in force: superseded: pod {new.uid} owns this node now\n")
+    done = old.exec("remove")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"not removed: pod {new.uid} owns the rules ")
+    with Flood(node.lab, rest=0.001) as flood:
+        assert new.stop() == 0
+        assert said(new, "stopped") == ["handed the rules over to the pod that stands by"]
+        until(lambda: said(old, "taken-over"))
+        assert check(old)[0] == 0
+    assert (flood.lost, flood.leaked) == (0, 0)
+    assert node.owners() == [old.uid] * 2
+    assert "r.other" not in node.table()
+    assert old.exec("remove").stdout == "removed\n"
+    assert node.table() == ""
+    assert old.exec("remove").stdout == "nothing to remove\n"
+
+
+@pytest.mark.parametrize("before", ["nobody", "an old pod"])
+def test_two_pods_at_the_same_moment(node: FilterNode, before: str) -> None:
+    """Exactly one of them owns the node afterwards, and the rules are its policy's alone."""
+    seed = random.Random(0)
+    for _ in range(2):
+        if before != "nobody":
+            node.start().kill()
+        pods = [node.pod(node.made(ANOTHER_POLICY)), node.pod()]
+        for pod in pods:
+            pod.start()
+            pod.signal(signal.SIGSTOP)
+        for pod in pods:
+            pod.signal(signal.SIGCONT)
+            time.sleep(seed.random() / 50)
+        until(lambda pods=pods: any(said(pod, "superseded") for pod in pods))  # type: ignore[misc]
+        (owner,) = (pod for pod in pods if not said(pod, "superseded"))
+        until(lambda owner=owner: check(owner)[0] == 0)  # type: ignore[misc]
+        assert node.owners() == [owner.uid] * 2
+        assert len(node.generations()) == 1
+        assert not [pod for pod in pods if said(pod, "bad-ruleset") or said(pod, "leftovers")]
+        for pod in pods:
+            pod.kill()
+        node.wipe()
+
+
+def test_swaps_lose_and_leak_nothing(node: FilterNode) -> None:
+    pod = node.start(node.made(poll=0.05))
+    with Flood(node.lab) as flood:
+        for number in range(5):
+            node.tool("-N", "UDPSEC-theirs")
+            until(lambda number=number: heals(pod, node.lab) > number)  # type: ignore[misc]
+    assert flood.sent > 1000
+    assert (flood.lost, flood.leaked) == (0, 0)
+
+
+# Words for iptables, or for ip6tables with "6" before them; N is the generation's number.
+DAMAGES: Final[Mapping[str, str]] = {
+    "flush": "-F",
+    "jump-deleted": "-D INPUT -p udp -j UDPSEC-INPUT",
+    "jump-of-ipv6-deleted": "6 -D FORWARD -p udp -j UDPSEC-FORWARD",
+    "rule-before-the-jump": "6 -I OUTPUT -p udp -j ACCEPT",
+    "second-jump": "-A FORWARD -p udp -j UDPSEC-FORWARD",
+    "chain-flushed": "-F UDPSEC-N-ingress",
+    "hook-chain-flushed": "6 -F UDPSEC-INPUT",
+    "rule-added": "-I UDPSEC-N-forward -j RETURN",
+    "chain-of-a-later-generation": "-N UDPSEC-99999-x",
+    "chain-renamed": "-E UDPSEC-N-egress UDPSEC-mine",
+}
+
+
+def test_damage_fails_the_check_and_is_healed(node: FilterNode) -> None:
+    """`iptables -F` takes others' rules as well: then only ours come back."""
+    pod = node.start()
+    policy = node.policy()
+    damages = list(DAMAGES.items())
+    for number, (name, words) in enumerate(damages if node.variant == "nft" else damages[::5]):
+        family = 6 if words.startswith("6 ") else 4
+        (generation,) = node.generations()
+        command = words.removeprefix("6 ").replace("-N-", f"-{generation}-").split()
+        # The check is another process: it sees what the stopped agent cannot undo yet.
+        pod.signal(signal.SIGSTOP)
+        saved = node.run([f"{iptables.TOOLS[family]}-{node.variant}-save", "-t", "filter"]).stdout
+        node.tool(*command, family=family)
+        code, reason = check(pod)
+        pod.signal(signal.SIGCONT)
+        assert (code, reason.startswith("not in force: the ")) == (1, True), name
+        until(lambda number=number: heals(pod, node.lab) > number)  # type: ignore[misc]
+        assert check(pod)[0] == 0, name
+        assert node.policy() == policy, name
+        assert node.owners() == [pod.uid] * 2, name
+        assert heals(pod, node.lab) == number + 1, name
+        # As it was before, with their rule after ours.
+        if name == "flush":
+            restored = "".join(line for line in saved.splitlines(True) if "UDPSEC-" not in line)
+            node.run([f"iptables-{node.variant}-restore", "--noflush"], stdin=restored)
+        elif name == "rule-before-the-jump":
+            chain, *theirs = command[1:]
+            node.tool("-D", chain, *theirs, family=family)
+        assert check(pod)[0] == 0, name
+    assert not said(pod, "leftovers")
+
+
+@nft_alone
+def test_a_second_release_does_not_take_the_node_over(node: FilterNode) -> None:
+    first = node.start()
+    made = node.made(ANOTHER_POLICY)
+    (container,) = (
+        document["spec"]["template"]["spec"]["containers"][0]
+        for document in made
+        if document["kind"] == "DaemonSet" and document["metadata"]["name"].endswith("-linux")
+    )
+    for entry in container["env"]:
+        if entry["name"] == "UDP_SECURITY_RELEASE":
+            entry["value"] = "other/one"
+    second = node.pod(made)
+    second.start()
+    (reason,) = until(lambda: said(second, "other-release"))
+    assert "Helm release udp-security/udp-security guards this node" in reason
+    assert "iptables-" in reason
+    assert node.owners() == [first.uid] * 2
+    assert first.stop() == 0
+    second.wait_ready()
+
+
+@nft_alone
+def test_too_large_a_policy_leaves_the_rules_that_are_there(node: FilterNode) -> None:
+    old = node.start()
+    policy = node.policy()
+    networks = [f"10.{n // 256}.{n % 256}.0/24" for n in range(1300)]
+    rules = [
+        {"name": f"r{n}", "direction": "ingress", "ports": [n], "from": networks}
+        for n in range(1, 13)
+    ]
+    new = node.pod(node.made({"rules": rules}))
+    new.start()
+    (reason,) = until(lambda: said(new, "bad-ruleset"))
+    assert "needs more than 30000 rules of IPv4 in iptables" in reason
+    assert (node.owners(), node.policy()) == ([old.uid] * 2, policy)
+    assert new.stop() == 0
+    assert old.ready()
+
+
+@nft_alone
+def test_without_ip6tables(node: FilterNode, tmp_path: Path) -> None:
+    """IPv4 is guarded all the same, and the rest is said."""
+    pod = node.start()
+    files = {name: (tmp_path / name) for name in ("bin", "state")}
+    for folder in files.values():
+        folder.mkdir()
+    for program in ("save", "restore"):
+        script = files["bin"] / f"ip6tables-{node.variant}-{program}"
+        script.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+        script.chmod(0o755)
+    data = next(
+        document["data"]
+        for document in node.made()
+        if document["kind"] == "ConfigMap" and "policy.rules" in document["data"]
+    )
+    assert pod.stop() == 0
+    iptables.prepare(files["state"], data, node.variant)
+    code = f"PATH={files['bin']}:$PATH\napply applied; iptables_not_governed; iptables_look"
+    out = iptables.call(node.run, files["state"], code).stdout
+    assert "event=applied" in out
+    assert "\nIPv6: ip6tables does not work here (" in out
+    assert "\n4 owner a\n" in out
+    assert "\n6 " not in out
+
+
+def test_another_backend_leaves_nothing_behind(node: FilterNode) -> None:
+    """Rules that nobody would ever heal or remove again go."""
+    keep = {**POLICY, "linux": {"onStop": "keep"}}
+    nftables = {**POLICY, "linux": {"onStop": "keep", "backend": "auto"}}
+    first = node.start(node.made(keep))
+    assert first.stop() == 0
+    assert node.table() != ""
+
+    second = node.start(documents(nftables))
+    until(lambda: said(second, "retired"))
+    assert node.table() == ""
+    # The variant's mark was ours as well.
+    node.wipe()
+    third = node.start(node.made(keep))
+    assert second.stop() == 0
+    until(lambda: "table inet udp_security" not in node.nft("list", "tables"))
+    assert check(third)[0] == 0
+    assert node.owners() == [third.uid] * 2
+    # It looks a few times only.
+    until(lambda: not (state(third, node.lab) / "other").exists())
