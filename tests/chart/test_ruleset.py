@@ -384,6 +384,7 @@ def test_the_policy_for_iptables(render: Render) -> None:
         "mode audit",
         "denyAction reject",
         "scope cluster",
+        "logDenials no",
         "cluster4 172.20.0.0/16,172.21.0.0/16,172.19.1.0/24",
         "untrackedReply4 10.0.0.1",
         "cluster6 none",

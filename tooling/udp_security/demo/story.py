@@ -115,7 +115,7 @@ def _events(lab: Lab, pod: AgentPod, values: dict[str, Any], unprotected: bool) 
     healed = _within(10, pod.ready)
     took = time.monotonic() - began
     yield Event(
-        "somebody deletes our table (linux.pollSeconds: 1)",
+        "somebody deletes our table",
         f"back in force after {took:.1f} s" if healed else "not back after 10 s",
         healed,
     )

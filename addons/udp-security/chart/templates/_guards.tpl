@@ -8,11 +8,15 @@ no rule can allow. docs/ruleset.md says what each costs, and what none of them c
 
 {{- /*
 Where forged packets end. Never rejected: the answer would go to whom they pretend to be. In audit mode they are judged as any
-packet, but past the rules that would remember the flow's source as checked. In: the dict of udp-security.policy.
+packet, but past the rules that would remember the flow's source as checked. What keeps a flow alive must not keep an old value of
+the cache in its mark. In: the dict of udp-security.policy.
 */ -}}
 {{- define "udp-security.guards.spoofed" }}
 	# From a pod, with a source address that is not behind the pods' bridge.
 	chain g0.spoofed {
+{{- if .root.Values.linux.verdictCache.enabled }}
+		ct mark and {{ .cache.mask }} != 0 ct mark set ct mark and {{ .cache.rest }}
+{{- end }}
 {{- if .root.Values.linux.logDenials }}
 		limit rate 10/second burst 20 packets log prefix "udp-security denied spoofed: "
 {{- end }}
@@ -144,6 +148,7 @@ flush chain bridge udp_security forward
 add rule bridge udp_security tagged iifname != "veth*" accept
 add rule bridge udp_security tagged meta l4proto != udp accept
 add rule bridge udp_security tagged meta protocol { ip, ip6, 8021q, 8021ad } counter name denied.tagged{{ if ne .root.Values.mode "audit" }} drop{{ end }}
+add rule bridge udp_security forward ether type ip accept
 add rule bridge udp_security forward ether type 8021q vlan id 0 goto tagged
 add rule bridge udp_security forward ether type 8021ad vlan id 0 goto tagged
 {{ end -}}
