@@ -12,6 +12,8 @@ from tests.cluster.cluster import NAMESPACE, Cluster
 from tests.cluster.conftest import Run
 from tests.k2s.artifact_places import MANIFESTS, tool
 
+from udp_security.cluster.removal import COMMANDS, Leftover, by_command
+
 
 def test_nothing_is_left(cluster: Cluster, run: Run) -> None:
     run("enable")
@@ -36,8 +38,8 @@ def test_a_node_that_is_off_is_named(cluster: Cluster, run: Run) -> None:
     cluster.nodes["windows-a"].ready = False
     done = run("disable")
     assert done.exit_code == 0
-    assert "linux-b did not clean up" in done.stdout
-    assert "nft delete table inet udp_security" in done.stdout
+    assert "did not clean up: linux-b. " in done.stdout
+    assert f"run there: {COMMANDS['linux']}\n" in done.stdout
     assert "Remove-NetFirewallRule -Group udp-security" in done.stdout
     assert "linux-a" not in done.stdout
     assert cluster.objects("pods") == {}
@@ -59,7 +61,7 @@ def test_agents_that_would_keep_their_rules_remove_them(cluster: Cluster, run: R
     cluster.nodes["linux-a"].deaf = True
     done = run("disable")
     assert cluster.modes() == {"linux-a": "enforce"}
-    assert "linux-a did not clean up" in done.stdout
+    assert "did not clean up: linux-a. " in done.stdout
     assert "linux-b" not in done.stdout
 
 
@@ -81,3 +83,8 @@ def test_it_can_be_run_again_after_a_failure(cluster: Cluster, run: Run, what: s
     cluster.server.fails = set()
     assert run("disable").exit_code == 0
     assert cluster.is_empty()
+
+
+def test_a_long_command_is_told_once() -> None:
+    left = [Leftover("a", "linux", "x"), Leftover("b", "windows", "y"), Leftover("c", "linux", "x")]
+    assert by_command(left) == {"x": "a, c", "y": "b"}

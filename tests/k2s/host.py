@@ -26,10 +26,13 @@ from tests.k2s.native import (
     received,
 )
 
+from udp_security.cluster.removal import COMMANDS
+
 #: Standard error of programs that succeed all the same: scripts must not take it for output.
 WARNING: Final = "Warning: this version will not be supported much longer"
 
-_TABLE: Final = "inet udp_security"
+_REMOVE: Final = f"{{ {COMMANDS['linux']}; }} 2>&1"
+_LOOK: Final = re.compile(r"for t in 'nft list chains' .*; echo looked")
 
 
 @dataclass
@@ -63,6 +66,8 @@ class Host:
     version: str = "v2.0.0"
     #: the control plane answers over SSH
     reachable: bool = True
+    #: runs commands on it, where a test has a real one
+    shell: Callable[[str], Result] | None = None
     calls: list[Call] = field(default_factory=list)
     #: what the fakes did not know: a test's fault
     unknown: list[str] = field(default_factory=list)
@@ -127,19 +132,17 @@ class Host:
     def _ssh(self, command: str) -> Result:
         if not self.reachable:
             raise ToolError("ssh: connect to host 172.19.1.100 port 22: Connection timed out")
-        match = re.fullmatch(rf"sudo nft (list|delete) table {_TABLE}( 2>&1)?", command)
-        if match is None:
-            raise UnknownCallError(f"on the control plane: {command}")
+        if received([command]) != [command]:
+            raise UnknownCallError(f"what Windows PowerShell would not pass on: {command}")
+        if self.shell:
+            return self.shell(command)
         control_plane = next(node for node in self.cluster.nodes if node.os == "linux")
-        if control_plane.rules is None:
-            says = f"Error: No such file or directory\n{match[1]} table {_TABLE}"
-            if match[2]:
-                return Result(1, [Line(line) for line in says.splitlines()])
-            raise ToolError(says)
-        if match[1] == "delete":
+        if command == _REMOVE:
             control_plane.put_in_force(None)
             return Result()
-        return output(f"table {_TABLE} {{\n}}")
+        if _LOOK.fullmatch(command):
+            return output("found: nft list chains\nlooked" if control_plane.rules else "looked")
+        raise UnknownCallError(f"on the control plane: {command}")
 
 
 @contextmanager

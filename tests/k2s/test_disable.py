@@ -11,6 +11,8 @@ from tests.k2s.host import Host
 from tests.k2s.scripts import run
 from tests.k2s.tree import HOOK, K2s
 
+from udp_security.cluster.removal import COMMANDS
+
 
 @pytest.fixture(autouse=True)
 def enabled(k2s: K2s) -> None:
@@ -87,7 +89,8 @@ def test_this_hosts_node_is_off(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
     cluster.settle()
     outcome = cli.disable()
     assert outcome.error == ""
-    assert "winhost" in outcome.text
+    assert "did not end: winhost" in outcome.text
+    assert f"(Linux): {COMMANDS['linux']}" in outcome.text
     assert k2s.firewall_rules() == []
     assert cluster.pods == []
     assert cluster.namespaces == {}
@@ -97,20 +100,24 @@ def test_this_hosts_node_is_off(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
 def test_the_control_plane_does_not_answer(
     k2s: K2s, cluster: Cluster, host: Host, cli: Cli
 ) -> None:
-    """Whether rules are left there isn't known: the user is told how to look."""
+    """Whether rules are left there isn't known: the user is told how to remove them."""
     host.reachable = False
     outcome = cli.disable()
     assert outcome.error == ""
-    assert "nft list table inet udp_security" in outcome.text
+    assert "not known (no answer: ssh: connect to host 172.19.1.100 port 22" in outcome.text
+    assert f"run there: {COMMANDS['linux']}" in outcome.text
     assert k2s.enabled() is None
 
 
 def test_rules_that_cannot_be_deleted(k2s: K2s, cluster: Cluster, host: Host, cli: Cli) -> None:
     cluster.node("kubemaster").stubborn = True
-    host.fail("ssh sudo nft delete", "Error: Device or resource busy")
+    host.fail("ssh { sudo nft list tables", "Error: Device or resource busy")
     outcome = cli.disable()
     assert (outcome.code, outcome.severity) == (1, ERROR)
-    assert "udp_security" in outcome.error
+    assert outcome.error == (
+        "Rules on the control plane could not be removed ('nft list chains' shows them): "
+        "Error: Device or resource busy (run this again)"
+    )
     # It is still enabled, so that the user can disable it again.
     assert k2s.enabled()
     assert cli.disable().error == ""

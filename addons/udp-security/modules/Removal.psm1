@@ -8,8 +8,19 @@ $ErrorActionPreference = 'Stop'
 
 foreach ($module in 'Common', 'Agents') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
 
-$script:Table = 'inet udp_security'
-$script:List = "sudo nft list table $script:Table 2>&1"
+# Commands for a Linux node, whichever of the tools it has. Without double quotes, which Windows PowerShell would not pass on.
+# What is of others is not touched: iptables-restore gets nothing but our jumps and chains, to delete them (as removal.py's).
+$script:Remove = 'sudo nft list tables | sed -nE ''s/^table (inet|bridge) udp_security$/delete &/p'' | sudo nft -f -; ' +
+    'for t in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do ' +
+    'if sudo $t-save 2>/dev/null | grep -q ^:UDPSEC-; then sudo $t-save | ' +
+    'sed -nE ''/^\*filter/,/^COMMIT/{/^\*/p;/^:UDPSEC-/{s/.([^ ]*).*/-X \1/;H;s/X/F/p};' +
+    's/^-A ([A-Z]+)( -p udp -j UDPSEC-\1)$/-D \1\2/p;/^COMMIT/{H;x;p}}'' | sudo $t-restore --noflush -w 9; fi; done'
+# Lines 'found: TOOL' and 'unknown: COMPLAINT', and 'looked' in the end. nft sees the chains of iptables-nft as well. Those of
+# iptables-legacy are in tables that the kernel names.
+$script:Look = 'for t in ''nft list chains'' iptables-nft-save ip6tables-nft-save iptables-legacy-save ip6tables-legacy-save; do ' +
+    'if o=$(sudo $t 2>&1); then case $o in *''table inet udp_security {''*|*''table bridge udp_security {''*|' +
+    '*''chain UDPSEC-''*|*:UDPSEC-*) echo found: $t;; esac; else case $t in nft*) echo unknown: $o;; ' +
+    '*legacy*) sudo grep -qs filter /proc/net/${t%%tables*}_tables_names && echo unknown: $o;; esac; fi; done; echo looked'
 
 function Wait-Removal {
     <#
@@ -31,35 +42,42 @@ function Wait-Removal {
     if (-not $pods) { return }
     $names = ($pods | ForEach-Object { $_.Node } | Select-Object -Unique) -join ', '
     Write-Log ("The agents on these nodes did not end: $names. Where their rules are still in force when the node is back, run " +
-        "'nft delete table $script:Table' (Linux) or 'Remove-NetFirewallRule -Group udp-security' (Windows) there") -Console
+        "there: Remove-NetFirewallRule -Group udp-security (Windows), or (Linux): $script:Remove") -Console
     Remove-AgentPod -Pod @($pods | ForEach-Object { $_.Name })
 }
 
 function Clear-ControlPlane {
     <#
     .SYNOPSIS
-        Deletes our table on the control plane, if it is there. Throws when it stays.
+        Deletes our tables and chains on the control plane, if they are there. Throws when they stay.
     #>
     [OutputType([void])]
     param()
 
-    $found = Get-Table
-    if ($found.Success) {
+    $left = Get-ControlPlaneRule
+    if ($left.Found) {
         Write-Log 'Removing the rules that the agent left on the control plane' -Console
-        $null = Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute "sudo nft delete table $script:Table" -IgnoreErrors
-        $found = Get-Table
-        if ($found.Success) { throw "The table '$script:Table' on the control plane could not be deleted (run this again)" }
+        $removal = Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute "{ $script:Remove; } 2>&1" -IgnoreErrors
+        $left = Get-ControlPlaneRule
+        if ($left.Found) {
+            $seen = "Rules on the control plane could not be removed ('$($left.Found -join "', '")' shows them)"
+            throw "$((@($seen) + @($removal.Output)) -join ': ') (run this again)"
+        }
     }
-    # nft's words for a table that does not exist; anything else is no proof that it doesn't.
-    $said = @($found.Output | ForEach-Object { "$_" }) -join ' '
-    if ($said -notmatch 'No such file or directory') {
-        Write-Log "Whether the control plane is free of rules is not known ($said). To be sure, run there: $script:List" -Console
+    if ($left.Unknown) {
+        Write-Log ("Whether the control plane is free of rules is not known ($($left.Unknown)). To be sure, run there: " +
+            $script:Remove) -Console
     }
 }
 
-function Get-Table {
-    # What listing our table on the control plane comes to: Success and Output.
-    return Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute $script:List -IgnoreErrors
+function Get-ControlPlaneRule {
+    # Found: the commands that show rules of ours on the control plane. Unknown: why there may be more; empty when there are none.
+    $answer = Invoke-CmdOnControlPlaneViaSSHKey -CmdToExecute $script:Look -IgnoreErrors
+    $lines = @($answer.Output | ForEach-Object { "$_" })
+    $unknown = @($lines -match '^unknown: ' -replace '^unknown: ') -join ', '
+    # What SSH says; a banner before an answer is no complaint.
+    if ($lines -notcontains 'looked') { $unknown = "no answer: $($lines -join ' ')" }
+    return [pscustomobject] @{ Found = @($lines -match '^found: ' -replace '^found: '); Unknown = $unknown }
 }
 
 function Clear-WindowsHost {
@@ -101,7 +119,7 @@ function Test-NodeRule {
     [OutputType([bool])]
     param()
 
-    return (Test-HostRule) -or (Get-Table).Success
+    return (Test-HostRule) -or [bool] (Get-ControlPlaneRule).Found
 }
 
 Export-ModuleMember -Function Wait-Removal, Clear-ControlPlane, Clear-WindowsHost, Test-NodeRule

@@ -46,7 +46,7 @@ def disable(timeout: int, kubeconfig: str | None, context: str | None, output: s
     from udp_security.cluster.client import Client  # noqa: PLC0415
     from udp_security.cluster.namespace import has_namespace  # noqa: PLC0415
     from udp_security.cluster.release import Release  # noqa: PLC0415
-    from udp_security.cluster.removal import remove_everything  # noqa: PLC0415
+    from udp_security.cluster.removal import by_command, remove_everything  # noqa: PLC0415
 
     release = Release(helm, kubeconfig, context)
 
@@ -65,8 +65,8 @@ def disable(timeout: int, kubeconfig: str | None, context: str | None, output: s
         click.echo("udp-security is disabled already, nothing to do.")
     else:
         click.echo("udp-security is disabled: no UDP traffic is denied.")
-        for each in left:
+        for command, nodes in by_command(left).items():
             click.echo(
-                f"The agent on {each.node} did not clean up. If its rules are still in force when "
-                f"the node is back, run there: {each.command}"
+                f"The agents on these nodes did not clean up: {nodes}. Where their rules are still "
+                f"in force when the node is back, run there: {command}"
             )

@@ -16,7 +16,7 @@ from udp_security.cluster.namespace import create_namespace, has_namespace
 from udp_security.cluster.nodes import nodes_of
 from udp_security.cluster.plan import plan
 from udp_security.cluster.release import Release, Revision
-from udp_security.cluster.removal import remove_everything
+from udp_security.cluster.removal import by_command, remove_everything
 from udp_security.cluster.rollout import InForce, Say, wait_in_force
 from udp_security.values import validation
 from udp_security.values.merge import Values
@@ -145,6 +145,8 @@ class Enabling:
         except ClusterError as error:
             return f"Going back failed as well: {error}. Run 'udp-security disable'"
         if left:
-            nodes = ", ".join(f"{each.node} ({each.command})" for each in left)
-            return f"Everything was taken back, but rules may be left on {nodes}"
+            places = "; ".join(
+                f"{nodes} (run there: {do})" for do, nodes in by_command(left).items()
+            )
+            return f"Everything was taken back, but rules may be left on {places}"
         return "Everything was taken back: no UDP traffic is denied"

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from udp_security.cluster.agents import DAEMON_SETS, OURS, PODS, AgentPod, AgentSet, agents_of
 from udp_security.cluster.client import Client
@@ -17,8 +18,17 @@ from udp_security.cluster.nodes import nodes_of
 from udp_security.cluster.release import Release
 from udp_security.cluster.rollout import Say, few
 
-_COMMANDS = {
-    "linux": "nft delete table inet udp_security",
+# Whatever of the tools a node has: both tables, and the chains of both variants of iptables.
+# iptables-restore gets nothing but our jumps and chains, to delete them: others' rules stay.
+COMMANDS: Final = {
+    "linux": (
+        "sudo nft list tables | sed -nE 's/^table (inet|bridge) udp_security$/delete &/p' | "
+        "sudo nft -f -; for t in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do "
+        "if sudo $t-save 2>/dev/null | grep -q ^:UDPSEC-; then sudo $t-save | "
+        r"sed -nE '/^\*filter/,/^COMMIT/{/^\*/p;/^:UDPSEC-/{s/.([^ ]*).*/-X \1/;H;s/X/F/p};"
+        r"s/^-A ([A-Z]+)( -p udp -j UDPSEC-\1)$/-D \1\2/p;/^COMMIT/{H;x;p}}' | "
+        "sudo $t-restore --noflush -w 9; fi; done"
+    ),
     "windows": "Remove-NetFirewallRule -Group udp-security",
 }
 # Seconds.
@@ -33,6 +43,14 @@ class Leftover:
     node: str
     os: str
     command: str
+
+
+def by_command(left: Sequence[Leftover]) -> dict[str, str]:
+    """What to run: the nodes' names, joined by commas, by command."""
+    nodes: dict[str, list[str]] = {}
+    for each in left:
+        nodes.setdefault(each.command, []).append(each.node)
+    return {command: ", ".join(names) for command, names in nodes.items()}
 
 
 async def remove_everything(
@@ -52,7 +70,7 @@ async def remove_everything(
     left |= {pod.node: pod.os for pod in await _wait_for_end(client, timeout, say)}
     if namespace:
         await delete_namespace(client, timeout)
-    return [Leftover(node, os, _COMMANDS[os]) for node, os in sorted(left.items())]
+    return [Leftover(node, os, COMMANDS[os]) for node, os in sorted(left.items())]
 
 
 async def _free(

@@ -348,6 +348,21 @@ write_rebuild() {
     whole rebuild.nft
 }
 
+# The first two transactions of a swap. A policy that the kernel never had is checked before: the first would leave its counters
+# behind when the second is refused. Returns 1 when this table does not take them (it is damaged, or the policy is refused), 2 when it
+# was another one just now. Takes $_generation.
+load_beside() {
+    if ! { claimed || loadable "$STATE/both.nft"; } || ! load "$STATE/add.nft"; then
+        passing || nftables_look | grep -q "^	chain g$_generation\.reserved {" || return 1
+        return 2
+    fi
+    load "$STATE/point.nft" && return 0
+    passing && _refused=2 || _refused=1
+    cleanup "$_generation" only | run_nft -f - 2>/dev/null
+    [ "$_refused" = 2 ] || ! loadable "$STATE/both.nft" || _refused=2
+    return "$_refused"
+}
+
 # Makes the kernel hold this pod's policy and this pod own it, where the outline was $1 and the owner $2. Three transactions: add
 # the new generation beside the old one, point the base chains to it, delete the old one. No packet meets half a policy, and only
 # the second changes a packet's fate. One replacing transaction would lose packets: it is for a table that is missing, or damaged so
@@ -365,23 +380,27 @@ nftables_swap() {
         return 3
     fi
 
-    if [ -n "$1" ] && loadable "$STATE/both.nft"; then
-        load "$STATE/add.nft" || return 2
-        if ! load "$STATE/point.nft"; then
-            cleanup "$_generation" only | run_nft -f - 2>/dev/null
-            return 2
-        fi
+    _way=1
+    if [ -n "$1" ]; then
+        load_beside
+        _way=$?
+    fi
+    case $_way in
+    0)
         # Once more, because nobody else looks for leftovers.
         sweep "$_generation" || { sleep 0.3; sweep "$_generation"; } ||
             log warn leftovers "old rules stay beside those in force: $(nftables_complaint)"
-    elif { [ -n "$1" ] && passing; } || nftables_look | grep -q "^	chain g$_generation\.reserved {"; then
-        return 2
-    else
+        ;;
+    2) return 2 ;;
+    *)
         write_rebuild "$1" "$2" || { discard; return 3; }
-        loadable "$STATE/rebuild.nft" || { passing && return 2 || return 1; }
-        load "$STATE/rebuild.nft" || return 2
+        if ! load "$STATE/rebuild.nft"; then
+            ! passing && ! loadable "$STATE/rebuild.nft" && return 1
+            return 2
+        fi
         _hooks=judging
-    fi
+        ;;
+    esac
     discard
     bridge_index >"$STATE/bridge"
     rm -f "$STATE/untrusted"
