@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from tests.cluster.cluster import NAMESPACE, Cluster
 from tests.cluster.conftest import Run
-from tests.k2s.artifact_places import MANIFESTS, tool
+from tests.k2s.artifact_places import MANIFESTS, ROOT, tool
 
 from udp_security.cluster.removal import COMMANDS, Leftover, by_command
 
@@ -88,3 +88,8 @@ def test_it_can_be_run_again_after_a_failure(cluster: Cluster, run: Run, what: s
 def test_a_long_command_is_told_once() -> None:
     left = [Leftover("a", "linux", "x"), Leftover("b", "windows", "y"), Leftover("c", "linux", "x")]
     assert by_command(left) == {"x": "a, c", "y": "b"}
+
+
+def test_the_manual_has_the_same_command() -> None:
+    text = (ROOT / "docs" / "k2s.md").read_text(encoding="utf-8")
+    assert f"\n{COMMANDS['linux']}\n" in text

@@ -17,8 +17,8 @@ $script:Remove = 'sudo nft list tables | sed -nE ''s/^table (inet|bridge) udp_se
     's/^-A ([A-Z]+)( -p udp -j UDPSEC-\1)$/-D \1\2/p;/^COMMIT/{H;x;p}}'' | sudo $t-restore --noflush -w 9; fi; done'
 # Lines 'found: TOOL' and 'unknown: COMPLAINT', and 'looked' in the end. nft sees the chains of iptables-nft as well. Those of
 # iptables-legacy are in tables that the kernel names.
-$script:Look = 'for t in ''nft list chains'' iptables-nft-save ip6tables-nft-save iptables-legacy-save ip6tables-legacy-save; do ' +
-    'if o=$(sudo $t 2>&1); then case $o in *''table inet udp_security {''*|*''table bridge udp_security {''*|' +
+$script:Look = 'for t in ''nft list chains'' iptables-nft-save ip6tables-nft-save iptables-legacy-save ip6tables-legacy-save; ' +
+    'do if o=$(sudo $t 2>&1); then case $o in *''table inet udp_security {''*|*''table bridge udp_security {''*|' +
     '*''chain UDPSEC-''*|*:UDPSEC-*) echo found: $t;; esac; else case $t in nft*) echo unknown: $o;; ' +
     '*legacy*) sudo grep -qs filter /proc/net/${t%%tables*}_tables_names && echo unknown: $o;; esac; fi; done; echo looked'
 

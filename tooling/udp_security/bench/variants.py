@@ -107,7 +107,10 @@ def nftables(name: str, values: Mapping[str, Any]) -> NftTables:
     return NftTables(
         name,
         [
-            re.sub(r"\b(inet|bridge) udp_security\b", rf"\1 {table}", text)
+            # A device by its number, as the agent writes it.
+            re.sub(r"\b(inet|bridge) udp_security\b", rf"\1 {table}", text).replace(
+                'iifname != "cni0" ', 'iif != "cni0" '
+            )
             for text in (ruleset, hooks + pointing, files.get("policy.bridge", ""))
             if text
         ],

@@ -65,8 +65,8 @@ def disable(timeout: int, kubeconfig: str | None, context: str | None, output: s
         click.echo("udp-security is disabled already, nothing to do.")
     else:
         click.echo("udp-security is disabled: no UDP traffic is denied.")
-        for command, nodes in by_command(left).items():
+        for command, names in by_command(left).items():
             click.echo(
-                f"The agents on these nodes did not clean up: {nodes}. Where their rules are still "
+                f"The agents on these nodes did not clean up: {names}. Where their rules are still "
                 f"in force when the node is back, run there: {command}"
             )

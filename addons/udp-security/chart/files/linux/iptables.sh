@@ -46,6 +46,10 @@ variants() {
 
 # Whether this image and kernel can do what a policy needs; prints why not.
 iptables_usable() {
+    if [ ! -e "$STATE/policy/policy.rules" ]; then
+        echo "the policy is too large to carry iptables' form as well (set linux.backend: iptables)"
+        return 1
+    fi
     _reason='this image has no iptables-nft and no iptables-legacy'
     for _candidate in $(variants); do
         echo "$_candidate" >"$STATE/variant"

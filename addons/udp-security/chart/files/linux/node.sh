@@ -179,7 +179,10 @@ not_governed() {
                 _value=$(bridge_setting "call-$_call")
                 [ "$_value" = 1 ] || echo "traffic within bridge $_bridge: bridge-nf-call-$_call is $_value (set it to 1)"
             done
-            [ "$(bridge_setting filter-vlan-tagged)" != 1 ] || continue
+            if [ "$(bridge_setting filter-vlan-tagged)" = 1 ]; then
+                [ -z "$_untold" ] || echo "frames with two VLAN tags within bridge $_bridge: $_untold"
+                continue
+            fi
             if [ -n "$_vlans" ]; then
                 echo "VLAN-tagged frames within bridge $_bridge: its vlan_filtering is on (set bridge-nf-filter-vlan-tagged to 1)"
             elif [ -n "$_untold" ]; then

@@ -57,7 +57,7 @@ more than its $((MONITOR_KILOBYTES / 1024)) MiB): foreign changes are undone at 
         sh -c "echo \$\$ >'$STATE/monitor' && ulimit -v $MONITOR_KILOBYTES && exec nft monitor" 2>/dev/null | {
             exec >/dev/null 2>&1
             awk -v wake="kill -USR1 $$; sleep 0.2" -v nat="$(fact prefilter)" '
-                index($0, "udp_security") || (nat != "" && / nat /) || /^# ERROR/ { ours = 1 }
+                index($0, "udp_security") || (nat != "" && /nat|kube-proxy|hostport/) || /^# ERROR/ { ours = 1 }
                 ours && /^# (new generation|ERROR)/ { system(wake); ours = 0 }
                 second != systime() { second = systime(); lines = 0; many = 64 }
                 # In a storm: to be woken for each line would cost more than to read it.
