@@ -76,6 +76,16 @@ def test_what_is_cut_off(helm: Helm) -> None:
     assert "CUT OFF, as dangerouslyCutOff asks, where no rule allows it: dhcp, dns, flan" in notes
 
 
+def test_iptables_says_what_has_no_effect(helm: Helm) -> None:
+    said = (
+        "\n  No effect:      linux.prefilter, linux.antiSpoofing and linux.verdictCache, because "
+        "linux.backend is iptables\n"
+    )
+    assert said in helm.notes({"linux": {"backend": "iptables"}})
+    for linux in ({"backend": "auto"}, {"backend": "nftables"}, {**OFF, "backend": "iptables"}):
+        assert "No effect" not in helm.notes({"linux": linux})
+
+
 def test_keep_says_how_to_get_rid_of_the_rules(helm: Helm) -> None:
     linux = "(linux.onStop is keep: first run `remove` in each Linux pod, or the rules stay in fo"
     windows = "(windows.onStop is keep: first run `Remove` in each Windows pod, or the rules st"

@@ -343,3 +343,176 @@ def test_no_slot_left(node: Node) -> None:
             assert status(pod)["cache"] == {"trusted": True}
             assert check(pod)[0] == 0
     assert (flood.lost, flood.leaked) == (0, 0)
+
+
+FORWARDED = 6100
+TWO_SLOTS = 0xF8000000  # a mask with room for two generations
+
+
+def forwarding(*ports: int, cached: bool = True) -> Documents:
+    """A pod that lets these ports be forwarded."""
+    rule = {"name": "forwarded", "direction": "forward", "ports": list(ports)}
+    cache = {"enabled": cached, "mask": TWO_SLOTS}
+    return made({"rules": [rule], "linux": {"verdictCache": cache}})
+
+
+class Forwarded:
+    """Context manager: a flow from one namespace through the node to the port FORWARDED of a pod.
+
+    Between ``keep`` and ``rest`` it goes on with packets of ``hops`` hops to live.
+    """
+
+    def __init__(self, lab: Lab, source: str, pod: str, hops: int) -> None:
+        self._cleanup = contextlib.ExitStack()
+        self._socket = self._open(lab, source)
+        self._sink = self._open(lab, pod)
+        self._sink.bind(("", FORWARDED))
+        self._socket.connect((lab.address(pod), FORWARDED))
+        self._hops = hops
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+
+    def _open(self, lab: Lab, namespace: str) -> socket.socket:
+        opened = lab.ns(namespace).socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return self._cleanup.enter_context(opened)
+
+    def _live(self, hops: int) -> None:
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
+
+    def _send(self) -> None:
+        while not self._enough.wait(TIMEOUT / 10):
+            self._socket.send(b"alive")
+
+    def passes(self, timeout: float) -> bool:
+        """Whether a packet arrives within so many seconds."""
+        self._sink.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._sink.recv(32)
+        self._sink.settimeout(timeout)
+        self._socket.send(b"?")
+        try:
+            return bool(self._sink.recv(32))
+        except TimeoutError:
+            return False
+
+    def keep(self) -> None:
+        """Send on from now on."""
+        self._live(self._hops)
+        self._thread.start()
+
+    def rest(self) -> None:
+        """Send no more by itself; what is sent now can arrive."""
+        self._enough.set()
+        self._thread.join()
+        self._live(64)
+
+    def __enter__(self) -> Forwarded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.is_alive():
+            self.rest()
+        self._cleanup.close()
+
+
+def reinstall(node: Node, old: AgentPod) -> None:
+    """Another table with the old one's numbers, which must not be trusted at first."""
+    assert old.stop() == 0
+    node.start(forwarding(9))
+
+
+def swap_twice(node: Node, old: AgentPod, *, cached: bool = True) -> None:
+    """Both generations deny it; the second has the slot of the first of all."""
+    first = max(node.generations()) % 2
+    between = node.start(forwarding(9, cached=cached))
+    assert old.stop() == 0
+    until(lambda: first not in quarantined(node))
+    node.start(forwarding(9, 10))
+    assert between.stop() == 0
+    assert max(node.generations()) % 2 == first
+
+
+def swap_without_cache(node: Node, old: AgentPod) -> None:
+    """The generation in between does not touch marks."""
+    swap_twice(node, old, cached=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "pod", "hops", "follow"),
+    [
+        # The router in between takes one hop, the node the other.
+        pytest.param("outsider", "pod-a", 2, reinstall, id="dies-reinstalled"),
+        pytest.param("pod-b", "pod-c", 1, swap_twice, id="dies-while-swapped"),
+        pytest.param("outsider", "pod-a", 64, swap_without_cache, id="denied-without-cache"),
+    ],
+)
+def test_no_verdict_outlives_its_policy(
+    node: Node, source: str, pod: str, hops: int, follow: Callable[[Node, AgentPod], None]
+) -> None:
+    """Packets keep a flow's entry alive, and its mark, but no hook sees them, or none that looks
+    at marks, until a generation that denies the flow has the old one's values."""
+    allowing = trusted(node, forwarding(FORWARDED))
+    with Forwarded(node.lab, source, pod, hops) as flow:
+        # The second packet passes by what is cached.
+        assert flow.passes(5)
+        assert flow.passes(5)
+        flow.keep()
+        follow(node, allowing)
+        until(lambda: trusting(node))
+        flow.rest()
+        assert not any([flow.passes(0.2) for _ in range(3)])
+
+
+PURGE = ("prerouting", "output")
+# A packet's mark right behind conntrack and the chains that purge; 0x3f is the value of slot 20.
+_MARKS = f"""table inet marks {{
+    counter kept {{ }}
+    counter stale {{ }}
+    chain prerouting {{
+        type filter hook prerouting priority -190;
+        udp dport {OPEN} ct mark and 0x00ffffff == 0x2a counter name kept
+        udp dport {OPEN} ct mark and 0x3f000000 == 0x3f000000 counter name stale
+    }}
+    chain input {{
+        type filter hook input priority 100;
+        udp dport {OPEN} ct mark set 0x3f00002a
+    }}
+}}
+"""
+
+
+def purging(node: Node) -> bool:
+    """Whether the chains that take old values away are there, both or none."""
+    table = node.table()
+    (there,) = {f"\tchain purge.{hook} {{" in table for hook in PURGE}
+    return there
+
+
+def test_old_values_are_purged_during_the_quarantine_alone(node: Node) -> None:
+    """Others' bits stay. The chains go when no value is in quarantine, and come with the next."""
+    pod = node.start(documents(POLICY))
+    node.load(_MARKS)
+    with (
+        contextlib.ExitStack() as cleanup,
+        Counters(node.lab.ns("node"), "marks") as marks,
+        node.lab.stream("outsider", node.lab.address("node"), OPEN) as flow,
+    ):
+        cleanup.callback(node.nft, "delete", "table", "inet", "marks")
+        for trust in (False, True):
+            before = marks.packets()
+            assert purging(node)
+            assert trusting(node) == trust
+            for _ in range(3):
+                assert flow.send(timeout=5).replied
+            now = marks.packets()
+            assert now["kept"] - before["kept"] >= 2
+            assert now["stale"] == before["stale"]
+            assert check(pod)[0] == 0
+            told = heals(pod, node.lab)
+            forget(node, 0xFF000000)
+            until(lambda: check(pod)[0] == 0 and not purging(node))
+            assert trusting(node)
+            assert check(pod)[0] == 0
+            assert heals(pod, node.lab) == told
+            healed(node, pod)

@@ -25,6 +25,7 @@ from tests.lab.agents import (
     Documents,
     Node,
     check,
+    config_data,
     documents,
     heals,
     said,
@@ -295,7 +296,7 @@ def test_a_second_release_does_not_take_the_node_over(node: FilterNode) -> None:
     second.start()
     (reason,) = until(lambda: said(second, "other-release"))
     assert "Helm release udp-security/udp-security guards this node" in reason
-    assert "iptables-" in reason
+    assert "as docs/iptables.md says" in reason
     assert node.owners() == [first.uid] * 2
     assert first.stop() == 0
     second.wait_ready()
@@ -319,6 +320,70 @@ def test_too_large_a_policy_leaves_the_rules_that_are_there(node: FilterNode) ->
     assert old.ready()
 
 
+def test_only_what_was_loaded_is_recorded(node: FilterNode, tmp_path: Path) -> None:
+    """Whatever somebody changes right after a swap: no digest, and another swap mends it."""
+    made = node.made({**POLICY, "linux": {"prefilter": True}})
+    iptables.prepare(tmp_path, config_data(made), node.variant)
+
+    def says(code: str) -> str:
+        return iptables.call(node.run, tmp_path, code, check=False).stdout
+
+    swap = 'seen=$(iptables_look); iptables_swap "$seen" "$(echo "$seen" | iptables_owner)"'
+    record = "iptables_record || echo differs"
+    # Who waits is no difference.
+    digest, recorded = says(f"{swap} && iptables_standby && iptables_digest; {record}").split()
+    assert re.fullmatch("[0-9a-f]{64}", digest) and recorded == digest
+    assert says(record).strip() == digest
+    damages = {
+        **DAMAGES,
+        "jump-not-first": "-I INPUT -p udp -j ACCEPT",
+        "chain-added": "6 -N UDPSEC-theirs",
+        "counting-chain-flushed": "-F UDPSEC-r.open",
+        "mark-renamed": "-E UDPSEC-O-a UDPSEC-O-b",
+        "rule-deleted": "6 -D UDPSEC-INPUT 1",
+    }
+    del damages["flush"]  # others' rules
+    for name, words in damages.items() if node.variant == "nft" else list(damages.items())[::4]:
+        family = 6 if words.startswith("6 ") else 4
+        (generation,) = node.generations()
+        command = words.removeprefix("6 ").replace("-N-", f"-{generation}-").split()
+        node.tool(*command, family=family)
+        assert says(record) == "differs\n", name
+        digest, recorded = says(f"{swap} && iptables_digest; {record}").split()
+        assert recorded == digest, name
+        if command[-1] == "ACCEPT":
+            node.tool("-D", *command[1:], family=family)
+    # What cannot be deleted stays beside the rules: to try for ever would pile it up.
+    (generation,) = node.generations()
+    leading_there = ("FORWARD", "-j", f"UDPSEC-{generation}-forward")
+    node.tool("-A", *leading_there)
+    out = says(f"{swap}; iptables_digest; {record}").splitlines()
+    node.tool("-D", *leading_there)
+    assert "event=leftovers" in out[0] and out[-2] == out[-1]
+    assert "linux.prefilter has no effect with iptables" in says("iptables_not_governed")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["-D INPUT -p udp -j UDPSEC-INPUT", "-I INPUT -p udp --dport 9 -j ACCEPT"],
+    ids=["jump-deleted", "rule-before-the-jump"],
+)
+@nft_alone
+def test_damage_at_once_is_not_what_is_wanted(node: FilterNode, damage: str) -> None:
+    """A change right after the load, before the agent has seen what it loaded, is healed."""
+    pod = node.pod()
+    pod.start()
+    tool = f"iptables-{node.variant} -w"
+    jump = "-p udp -j UDPSEC-INPUT"
+    node.run(["sh", "-c", f"until {tool} -C INPUT {jump} 2>/dev/null; do :; done; {tool} {damage}"])
+    until(lambda: f"-A INPUT {jump}" in node.tool("-S", "INPUT").splitlines()[1:2])
+    until(lambda: check(pod)[0] == 0)
+    assert node.owners() == [pod.uid] * 2
+    if damage.startswith("-I"):
+        node.tool(*damage.replace("-I", "-D").split())
+    assert check(pod)[0] == 0
+
+
 @nft_alone
 def test_without_ip6tables(node: FilterNode, tmp_path: Path) -> None:
     """IPv4 is guarded all the same, and the rest is said."""
@@ -330,13 +395,8 @@ def test_without_ip6tables(node: FilterNode, tmp_path: Path) -> None:
         script = files["bin"] / f"ip6tables-{node.variant}-{program}"
         script.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
         script.chmod(0o755)
-    data = next(
-        document["data"]
-        for document in node.made()
-        if document["kind"] == "ConfigMap" and "policy.rules" in document["data"]
-    )
     assert pod.stop() == 0
-    iptables.prepare(files["state"], data, node.variant)
+    iptables.prepare(files["state"], config_data(node.made()), node.variant)
     code = f"PATH={files['bin']}:$PATH\napply applied; iptables_not_governed; iptables_look"
     out = iptables.call(node.run, files["state"], code).stdout
     assert "event=applied" in out

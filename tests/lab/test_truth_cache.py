@@ -195,6 +195,9 @@ def test_a_denied_packet_takes_the_verdict_away(
         flows = [flow(direction, family) for family in FAMILIES]
         ports = [fate.source_port for fate in wire.send(flows)]
         wire.run(["nft", "-f", "-"], stdin=generation(closed, 1, 1))
+        # They would take it away before.
+        for chain in ("purge.prerouting", "purge.output"):
+            wire.run(["nft", "flush", "chain", "inet", "udp_security", chain])
         marks(wire.node, "before")
         for _ in range(2):
             with moves(wire.node, **{f"denied_{direction}": 2}):

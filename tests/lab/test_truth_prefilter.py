@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
-from tests.lab.agents import config_data, documents
+from tests.lab.agents import check, config_data, documents, heals
 from tests.lab.table import (
     ALL_LIFELINES,
     NO_PRESETS,
@@ -285,3 +285,18 @@ def test_translated_ports_pass(governed: Governed, how: str) -> None:
     wait_exempt(lab, HOST_PORT, False)
     for family in FAMILIES:
         denied.check(governed, family)
+
+
+@under("host")
+def test_what_is_exempt_stays_exempt(governed: Governed) -> None:
+    """Somebody empties the set: the agent fills it again, and an update of it is no heal."""
+    lab, pod = governed.lab, governed.pods["node"]
+    before = heals(pod, lab)
+    with translated(lab, "portmap"):
+        wait_exempt(lab, HOST_PORT, True)
+        for _ in range(2):
+            lab.run("node", ["nft", "flush", "set", "inet", "udp_security", "prefilter.exempt"])
+            wait_exempt(lab, HOST_PORT, True)
+    wait_exempt(lab, HOST_PORT, False)
+    assert check(pod)[0] == 0
+    assert heals(pod, lab) == before

@@ -194,6 +194,11 @@ def test_it_is_all_of_its_files() -> None:
     }
 
 
+def test_no_file_replaces_a_function_of_another() -> None:
+    names = re.findall(r"(?m)^(\w+)\(\) \{", FUNCTIONS)
+    assert len(names) == len(set(names)) > 100
+
+
 def test_it_needs_nothing_that_the_image_lacks() -> None:
     words = Words(f"{FUNCTIONS}\n{_COMMANDS}")
     words.read()

@@ -56,6 +56,7 @@ def policy_text(values: Mapping[str, Any]) -> str:
     policy = Policy.from_values(full)
     replies = [network(text) for text in full["linux"]["untrackedReplyAddresses"]]
     lines = [f"mode {policy.mode}", f"denyAction {policy.deny_action}", f"scope {policy.scope}"]
+    lines.append(f"logDenials {'yes' if full['linux']['logDenials'] else 'no'}")
     for version in (4, 6):
         lines.append(f"cluster{version} {_listed(policy.cluster.networks, version)}")
         lines.append(f"untrackedReply{version} {_listed(replies, version)}")
@@ -399,7 +400,7 @@ def test_too_large_a_policy_is_refused() -> None:
 
 
 def test_denials_are_logged_on_demand() -> None:
-    text = policy_text(RULES) + "logDenials yes\n"
+    text = policy_text({**RULES, "linux": {"logDenials": True}})
     log = '-m limit --limit 10/second --limit-burst 20 -j LOG --log-prefix "udp-security denied'
     lines = [line for line in compile_text(text, 4).stdout.splitlines() if log in line]
     assert [line.split()[1] for line in lines] == [

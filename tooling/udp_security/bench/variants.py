@@ -107,10 +107,7 @@ def nftables(name: str, values: Mapping[str, Any]) -> NftTables:
     return NftTables(
         name,
         [
-            # A device by its number, as the agent writes it.
-            re.sub(r"\b(inet|bridge) udp_security\b", rf"\1 {table}", text).replace(
-                'iifname != "cni0" ', 'iif != "cni0" '
-            )
+            re.sub(r"\b(inet|bridge) udp_security\b", rf"\1 {table}", text)
             for text in (ruleset, hooks + pointing, files.get("policy.bridge", ""))
             if text
         ],

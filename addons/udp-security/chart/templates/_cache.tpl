@@ -73,7 +73,7 @@ The rules of a hook: first those by which it accepts what this generation has ac
 out as long as an older generation may have used the same values.
 
 What comes from pods passes g0.<hook>.guarded, where its source is checked. Once that is done, the entry says so for this
-direction, and the next packet needs no check. The agent writes the device's number for its name, which is quicker to compare. In: dict "policy" "hook".
+direction, and the next packet needs no check. In: dict "policy" "hook".
 */ -}}
 {{- define "udp-security.cache.hook" -}}
 {{- $hook := .hook -}}
@@ -86,21 +86,22 @@ direction, and the next packet needs no check. The agent writes the device's num
 {{- $addGuarded := printf "add rule inet udp_security g0.%s.guarded" $chain -}}
 flush chain inet udp_security {{ $hook }}
 {{- if $linux.verdictCache.enabled }}
-{{- $unlessPod := ternary "iifname != \"cni0\" " "" $guarded }}
+{{- $unlessPod := ternary " iifname != \"cni0\"" "" $guarded }}
+{{- if $guarded }}
+{{- $first := ternary $c.ingress $c.forward (eq $hook "input") }}
+{{ $add }} ct mark and {{ $c.valuesOriginal }} == {{ $first }} | {{ $c.original }} ct direction original accept # trusted
+{{- end }}
 {{- if eq $hook "input" }}
-{{ $add }} {{ $unlessPod }}{{ $ours }} {{ $c.ingress }} ct direction original accept # trusted
-{{ $add }} {{ $unlessPod }}{{ $ours }} {{ $c.egress }} ct direction reply accept # trusted
+{{ $add }} {{ $ours }} {{ $c.ingress }} ct direction original{{ $unlessPod }} accept # trusted
+{{ $add }} {{ $ours }} {{ $c.egress }} ct direction reply{{ $unlessPod }} accept # trusted
 {{- else if eq $hook "output" }}
 {{ $add }} {{ $ours }} {{ $c.egress }} ct direction original accept # trusted
 {{ $add }} {{ $ours }} {{ $c.ingress }} ct direction reply accept # trusted
 {{- else }}
-{{ $add }} {{ $unlessPod }}{{ $ours }} {{ $c.forward }} accept # trusted
-{{- end }}
 {{- if $guarded }}
-{{ $add }} ct mark and {{ $c.valuesOriginal }} == {{ ternary $c.ingress $c.forward (eq $hook "input") }} | {{ $c.original }} ct direction original accept # trusted
-{{- if eq $hook "forward" }}
 {{ $add }} ct mark and {{ $c.valuesReply }} == {{ $c.forward }} | {{ $c.reply }} ct direction reply accept # trusted
 {{- end }}
+{{ $add }} {{ $ours }} {{ $c.forward }}{{ $unlessPod }} accept # trusted
 {{- end }}
 {{- end }}
 {{ $add }} meta l4proto udp jump g0.{{ $chain }}{{ if $guarded }}.guarded{{ end }}
@@ -118,5 +119,20 @@ flush chain inet udp_security g0.{{ $chain }}.guarded
 {{- end }}
 {{- end }}
 {{ $addGuarded }} goto g0.{{ $chain }}
+{{- end }}
+{{- end -}}
+
+{{- /*
+Packets that die between conntrack and the hooks, for example of old age, keep their flow alive without being judged: right behind
+conntrack, values of older generations leave the mark, or all values as long as this generation's cannot be trusted. The agent takes
+`untrusted` away or leaves `trusted` out, and deletes both chains when no older value can be left. In: the dict of udp-security.policy.
+*/ -}}
+{{- define "udp-security.cache.purge" -}}
+{{- $c := .cache -}}
+{{- range $hook := list "prerouting" "output" }}
+add chain inet udp_security purge.{{ $hook }} { type filter hook {{ $hook }} priority -199; policy accept; }
+flush chain inet udp_security purge.{{ $hook }}
+# untrusted: add rule inet udp_security purge.{{ $hook }} meta l4proto udp ct mark and {{ $c.mask }} != 0 ct mark set ct mark and {{ $c.rest }}
+add rule inet udp_security purge.{{ $hook }} meta l4proto udp ct mark and {{ $c.values }} != { 0x00000000, {{ $c.ingress }}, {{ $c.egress }}, {{ $c.forward }} } ct mark set ct mark and {{ $c.rest }} # trusted
 {{- end }}
 {{- end -}}

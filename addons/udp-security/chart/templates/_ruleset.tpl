@@ -131,6 +131,7 @@ table inet udp_security {
 {{- if $prefilter }}
 {{ include "udp-security.guards.prefilterHook" $p }}
 {{- end }}
+{{- if $values.linux.verdictCache.enabled }}{{ include "udp-security.cache.purge" $p }}{{ end }}
 {{- range $hook := list "input" "output" "forward" }}
 {{ include "udp-security.cache.hook" (dict "policy" $p "hook" $hook) }}
 {{- end }}

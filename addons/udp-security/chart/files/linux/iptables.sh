@@ -97,6 +97,8 @@ family_works() {
 iptables_not_governed() {
     [ ! -e /proc/net/if_inet6 ] || family_works 6 ||
         echo "IPv6: ip6tables does not work here (load the kernel's module ip6_tables, or disable IPv6)"
+    [ -z "$(fact prefilter)" ] ||
+        echo "floods before conntrack sees them: linux.prefilter has no effect with iptables (linux.backend nftables has it)"
 }
 
 # The last complaint of the tools, with what to do where the cause is known.
@@ -169,8 +171,9 @@ iptables_releases() {
     sed -n 's/^4 release //p'
 }
 
-# Without counters' values, and without who owns the rules or waits to. That our rule comes first in a chain belongs to it.
-iptables_digest() {
+# The rules in force, each with its family before it: without counters' values, and without who owns them or waits to, but for our
+# own mark. Our rules in built-in chains end with whether they come first there.
+saved() {
     for _each in 4 6; do
         xtables "$_each" save -t filter 2>/dev/null | awk -v family="$_each" -v mine="4 :UDPSEC-O-$(printf %.19s "$SELF")" '
             $1 ~ /^:UDPSEC-/ || $2 ~ /^UDPSEC-/ {
@@ -180,7 +183,35 @@ iptables_digest() {
                 rules[$2]++
                 if (/ -j UDPSEC-/) print family, $0, rules[$2] == 1
             }'
-    done | sha256sum | cut -d ' ' -f 1
+    done
+}
+
+iptables_digest() {
+    saved | sha256sum | cut -d ' ' -f 1
+}
+
+# The digest, if the kernel holds what the last swap loaded. Fails, silently, where somebody changed it before this look: what
+# that left is not what this pod wants. Old chains that could not be deleted (a foreign rule leads there) are no reason to fail
+# again and again.
+iptables_record() {
+    whole shape || return 1
+    _recorded=$(saved | awk -v leftovers="$([ ! -e "$STATE/leftovers" ] || echo 1)" '
+        part == "shape" { if (NF == 3) wanted[$1 " " $2] = $3; next }
+        { print | "sha256sum" }
+        $2 == ":UDPSEC-RELEASE" || $3 == "UDPSEC-RELEASE" { next }
+        $2 ~ /^:/ { found[$1 " " substr($2, 2)] += 0; next }
+        $3 ~ /^UDPSEC-/ { found[$1 " " $3]++; next }
+        index($0, $1 " -A " $3 " -p udp -j UDPSEC-" $3 " ") == 1 {
+            found[$1 " " $3]++
+            if (!$NF) differs = 1
+        }
+        END {
+            close("sha256sum")
+            for (chain in wanted) if (!(chain in found) || found[chain] != wanted[chain]) differs = 1
+            for (chain in found) if (!(chain in wanted) && !leftovers) differs = 1
+            exit differs
+        }' part=shape "$STATE/shape" part=saved -) || return 1
+    echo "${_recorded%% *}"
 }
 
 # Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`, both families together.
@@ -269,6 +300,19 @@ stale() {
         }' part=outline - part=policy "$STATE/rules.$1"
 }
 
+# What `saved` has to have of the compiled policy, as lines `FAMILY CHAIN RULES`: of a built-in chain our one rule, of this pod's
+# mark no rule. compiled_shape FAMILY...
+compiled_shape() {
+    echo "4 UDPSEC-O-$(printf %.19s "$SELF") 0"
+    for _each in "$@"; do
+        awk -v family="$_each" '
+            /^:/ { rules[substr($1, 2)] += 0 }
+            /^-[AI] / { rules[$2]++ }
+            END { for (chain in rules) print family, chain, rules[chain] }' "$STATE/rules.$_each"
+    done
+    echo "$WRITTEN"
+}
+
 # Makes the kernel hold this pod's policy and this pod own it, where the outline was $1 and the owner $2: one transaction a
 # family, which no packet sees half of, and one that deletes the old generation (both in one take the nft variant five times as
 # long). Returns 1 when the kernel or the compiler refuses the policy, 2 when the rules are not as they were seen any more, 3
@@ -285,11 +329,19 @@ iptables_swap() {
         echo "$WRITTEN" 2>/dev/null >>"$STATE/rules.$_family"
         whole "rules.$_family" || { discard_rules; return 3; }
     done
+    # Two words, or one.
+    # shellcheck disable=SC2086
+    compiled_shape $_families 2>/dev/null >"$STATE/shape.new"
+    whole shape.new || { discard_rules; return 3; }
     for _family in $_families; do
         swap_family "$_family" "$1" "$2" || { _code=$?; discard_rules; return "$_code"; }
     done
+    mv "$STATE/shape.new" "$STATE/shape"
+    rm -f "$STATE/leftovers"
     for _family in $_families; do
-        tidy "$_family" || log warn leftovers "old rules stay beside those in force: $(iptables_complaint)"
+        tidy "$_family" && continue
+        log warn leftovers "old rules stay beside those in force: $(iptables_complaint)"
+        touch "$STATE/leftovers"
     done
     discard_rules
 }
@@ -308,7 +360,7 @@ tidy() {
 
 # Removes the files of the last swap: space for what has to be remembered.
 discard_rules() {
-    rm -f "$STATE/rules.4" "$STATE/rules.6" "$STATE/transaction" "$STATE/stale"
+    rm -f "$STATE/rules.4" "$STATE/rules.6" "$STATE/transaction" "$STATE/stale" "$STATE/shape.new"
 }
 
 # swap_family FAMILY OUTLINE OWNER
@@ -403,6 +455,5 @@ iptables_reachable() {
 }
 
 iptables_removal_by_hand() {
-    printf 'on the node: iptables-%s-save -t filter | grep -v UDPSEC- | iptables-%s-restore, and likewise for ip6tables' \
-        "$(variant)" "$(variant)"
+    printf 'on the node: delete the chains UDPSEC-... of table filter and the rules that lead to them, as docs/iptables.md says'
 }

@@ -83,15 +83,53 @@ nftables_releases() {
 # Without counters' values, without what the kernel and `tend` put into sets, and without the marks of others, who wait to own the
 # rules.
 nftables_digest() {
+    nftables_listing | sha256sum | cut -d ' ' -f 1
+}
+
+nftables_listing() {
     for _table in "$TABLE" "$BRIDGE"; do run_nft -s list table $_table 2>/dev/null; done | awk -v self="owner-$SELF" '
-        # Its number is the name while the device is there.
-        { sub(/iif != ("cni0"|[0-9]+)/, "iif !=") }
         mark { held = mark; mark = ""; if ($0 == "\t}") next; print held }
         /^\tchain (owner|standby)-/ && $2 != self { mark = $0; next }
         /^\tset (cache|denied|prefilter)\./ { volatile = 1 }
         volatile && /^\t\telements = / { elements = 1 }
         /^\t\}$/ { volatile = elements = 0 }
-        !elements && NF' | sha256sum | cut -d ' ' -f 1
+        !elements && NF'
+}
+
+# Lines `TABLE CHAIN RULES` of what is on standard input: an earlier such list, nft's listing or a text for it. Others' marks are no
+# chains here. With the word `digest`, the listing's digest is among the lines. nftables_shape [digest]
+nftables_shape() {
+    awk -v digest="${1:-}" -v self="owner-$SELF" '
+        digest { print | "sha256sum" }
+        NF == 4 && /^(inet|bridge) [^ ]+ [^ ]+ [0-9]+$/ { n[$1 " " $2 " " $3] = $4; next }
+        $1 == "table" { table = $2 " " $3 }
+        /^\tchain [^ ]+ \{/ { chain = table " " $2; n[chain] += 0; if (/\}$/) chain = ""; next }
+        /^\t\}/ { chain = "" }
+        chain != "" && /^\t\t[^#\t ]/ && $1 != "type" { n[chain]++ }
+        $2 == "chain" { name = $3 " " $4 " " $5 }
+        $2 == "chain" && ($1 == "add" || $1 == "create") { n[name] += 0 }
+        $2 == "chain" && $1 == "flush" { n[name] = 0 }
+        $2 == "chain" && $1 == "delete" { delete n[name] }
+        $1 == "add" && $2 == "rule" { n[$3 " " $4 " " $5]++ }
+        END {
+            close("sha256sum")
+            for (name in n) if (name ~ (" " self "$") || name !~ / (owner|standby|release)-|\.reserved$/) print name, n[name]
+        }' | sort
+}
+
+# Writes down which shape the rules will have after these files of $STATE, or fails where there is no space. expect FILE...
+expect() {
+    for _file in "$@"; do cat "$STATE/$_file"; done 2>/dev/null | nftables_shape 2>/dev/null >"$STATE/shape.new"
+    echo "$WRITTEN" 2>/dev/null >>"$STATE/shape.new"
+    whole shape.new
+}
+
+# The digest, after this pod has changed the rules; fails where they are not those that it loaded, for somebody else was quicker.
+nftables_record() {
+    whole shape || return 1
+    _recorded=$(nftables_listing | nftables_shape digest)
+    [ "$(printf '%s\n' "$_recorded" | grep -v ' -$')" = "$(grep -v '^#' "$STATE/shape")" ] || return 1
+    printf '%s\n' "$_recorded" | sed -n 's/ *-$//p'
 }
 
 # Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`.
@@ -172,13 +210,13 @@ quarantine() {
 }
 
 # Statements that keep the values of all generations of an outline from being trusted, or all values, where the outline has no
-# set of them. To add again what is there would not renew its time. retire OUTLINE
+# set of them, or had no cache: then nothing has taken old values from flows that were denied. To add again what is there would not renew its time. retire OUTLINE
 retire() {
     _set="$TABLE $(cache_set)"
     _slots=$(cache_slots)
     _seconds=$(quarantine)
     case $1 in
-    *"	set $(cache_set) {"*) _retired=$(printf '%s\n' "$1" | generations | awk -v slots="$_slots" '{ print $1 % slots }' | sort -u) ;;
+    *"	set $(cache_set) {"*'ct mark set'*) _retired=$(printf '%s\n' "$1" | generations | awk -v slots="$_slots" '{ print $1 % slots }' | sort -u) ;;
     *) _retired=$_slots ;;
     esac
     for _slot in $_retired; do
@@ -247,19 +285,12 @@ generation() {
     for _value in 1 2 3; do
         set -- "$@" -e "/ct mark/s/$(printf '0x%08x' $((_value << _shift)))/$(printf '0x%08x' $(((_base + _value) << _shift)))/g"
     done
-    _index=$(bridge_index)
-    [ -z "$_index" ] || set -- "$@" -e "/ # trusted\$/s/ iifname != \"$POD_BRIDGE\" / iif != $_index /"
     [ ! -e "$STATE/no-source" ] || set -- "$@" -e '/ fib saddr /d'
     case $2 in
     before) shift 2; sed -e "/^$HOOKS_MARK/,\$d" "$@" "$STATE/policy/policy.nft" ;;
     trusting) shift 2; sed -n "$@" -e "/^$HOOKS_MARK/,\$p" "$STATE/policy/policy.nft" ;;
-    *) shift 2; sed -n -e '/ # trusted$/d' "$@" -e "/^$HOOKS_MARK/,\$p" "$STATE/policy/policy.nft" ;;
+    *) shift 2; sed -n -e '/ # trusted$/d' -e 's/^# untrusted: //' "$@" -e "/^$HOOKS_MARK/,\$p" "$STATE/policy/policy.nft" ;;
     esac
-}
-
-# The pod bridge's number, which is another one when it was made anew; empty without one.
-bridge_index() {
-    cat "/sys/class/net/$POD_BRIDGE/ifindex" 2>/dev/null
 }
 
 # What goes with the hooks: the table for bridged frames where the kernel can have one, and what the prefilter must let through.
@@ -291,6 +322,7 @@ cleanup() {
             while ((getline line <policy) > 0)
                 if (split(line, words, " ") > 2 && line ~ /^\t(counter|chain|set|map) [^ ]+ \{/ && words[2] !~ /^g0\./)
                     keep[words[1] " " words[2]] = 1
+                else if (line ~ /^add chain inet /) keep["chain " words[5]] = 1
             keep["chain " self] = keep["chain " release] = 1
         }
         { read = 1 }
@@ -370,12 +402,14 @@ load_beside() {
 # when there is no space to write to. nftables_swap OUTLINE OWNER
 nftables_swap() {
     _generation=$(next_generation "$1")
-    rm -f "$STATE/exempt"
     _hooks=judging
-    cache_on && trusted "$_generation" "$(printf '%s\n' "$1" | generations)" && _hooks=trusting
+    case $1 in
+    *'ct mark set'*) cache_on && trusted "$_generation" "$(printf '%s\n' "$1" | generations)" && _hooks=trusting ;;
+    *) ;;
+    esac
     { beside_hooks || return 2; echo "$WRITTEN"; } 2>/dev/null >"$STATE/beside.nft"
     # Half a policy might load as well.
-    if ! whole beside.nft || { [ -n "$1" ] && ! write_swap "$1" "$2"; }; then
+    if ! whole beside.nft || { [ -n "$1" ] && ! { write_swap "$1" "$2" && expect both.nft; }; }; then
         discard
         return 3
     fi
@@ -387,55 +421,71 @@ nftables_swap() {
     fi
     case $_way in
     0)
+        mv "$STATE/shape.new" "$STATE/shape"
         # Once more, because nobody else looks for leftovers.
         sweep "$_generation" || { sleep 0.3; sweep "$_generation"; } ||
             log warn leftovers "old rules stay beside those in force: $(nftables_complaint)"
         ;;
     2) return 2 ;;
     *)
-        write_rebuild "$1" "$2" || { discard; return 3; }
+        if ! { write_rebuild "$1" "$2" && expect rebuild.nft; }; then
+            discard
+            return 3
+        fi
         if ! load "$STATE/rebuild.nft"; then
             ! passing && ! loadable "$STATE/rebuild.nft" && return 1
             return 2
         fi
+        mv "$STATE/shape.new" "$STATE/shape"
         _hooks=judging
         ;;
     esac
     discard
-    bridge_index >"$STATE/bridge"
-    rm -f "$STATE/untrusted"
+    rm -f "$STATE/untrusted" "$STATE/purging"
+    ! cache_on || touch "$STATE/purging"
     ! cache_on || [ "$_hooks" = trusting ] || echo "$_generation" >"$STATE/untrusted"
 }
 
 # Removes the files of the last swap: space for what has to be remembered.
 discard() {
-    for _file in beside add point both rebuild; do rm -f "$STATE/$_file.nft"; done
+    for _file in beside.nft add.nft point.nft both.nft rebuild.nft shape.new; do rm -f "$STATE/$_file"; done
 }
 
-# Points the hooks to $_generation again, with the rules that trust cached verdicts. rehook WHY
-rehook() {
-    { claim "$SELF"; generation "$_generation" trusting; echo "$WRITTEN"; } 2>/dev/null >"$STATE/point.nft"
-    whole point.nft && load "$STATE/point.nft" || return 1
-    bridge_index >"$STATE/bridge"
+# Changes the rules in force by the statements on standard input.
+change() {
+    { claim "$SELF"; cat; echo "$WRITTEN"; } 2>/dev/null >"$STATE/point.nft"
+    if ! { whole point.nft && expect shape point.nft && load "$STATE/point.nft"; }; then
+        discard
+        return 1
+    fi
+    mv "$STATE/shape.new" "$STATE/shape"
     discard
-    rm -f "$STATE/untrusted"
-    rules_changed
-    log info cached "generation $_generation: $1"
+    rules_changed "$(cut -d ' ' -f 2 "$STATE/applied")"
 }
 
 # What changes in time while the policy is in force: the cache's values come to be trusted, and the node's NAT names other ports.
 nftables_tend() {
-    _generation=$(cat "$STATE/untrusted" 2>/dev/null)
-    if [ -n "$_generation" ]; then
-        ! trusted "$_generation" '' || rehook "verdicts of flows are cached from now on" || return 1
-    elif cache_on && [ "$(bridge_index)" != "$(cat "$STATE/bridge" 2>/dev/null)" ]; then
-        _generation=$(nftables_look | generations | tail -n 1)
-        rehook "$POD_BRIDGE is another device now" || return 1
+    _untrusted=$(cat "$STATE/untrusted" 2>/dev/null)
+    if [ -n "$_untrusted" ] && trusted "$_untrusted" ''; then
+        generation "$_untrusted" trusting | change || return 1
+        rm -f "$STATE/untrusted"
+        log info cached "generation $_untrusted: verdicts of flows are cached from now on"
+    fi
+    if [ -e "$STATE/purging" ] && _quarantined=$(quarantined) && [ -z "$_quarantined" ]; then
+        for _hook in prerouting output; do
+            echo "flush chain $TABLE purge.$_hook"
+            echo "delete chain $TABLE purge.$_hook"
+        done | change || return 1
+        rm -f "$STATE/purging"
     fi
     [ -n "$(fact prefilter)" ] || return 0
     _ports=$(nat_ports)
-    [ "$_ports" = "$(cat "$STATE/exempt" 2>/dev/null)" ] && return 0
-    { claim "$SELF"; exempt "$_ports"; } | load - && printf '%s\n' "$_ports" >"$STATE/exempt"
+    [ "$(printf '%s\n' $_ports | sort -n)" = "$(exempted)" ] || exempt "$_ports" | change
+}
+
+# The ports that pass the prefilter, one a line.
+exempted() {
+    run_nft list set $TABLE prefilter.exempt 2>/dev/null | sed -n '/elements = /,/}/p' | grep -o '[0-9]\{1,5\}' | sort -n
 }
 
 # --- Owning -----------------------------------------------------------------------------------------------------------------

@@ -48,13 +48,13 @@ that release is gone, $(backend removal_by_hand))"
         pause 0.3
     done
     boot_id >"$STATE/claimed"
+    rules_changed "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
     [ "$1" = healed ] || remember_other
     case $_before in
     '') rm -f "$STATE/succeeded" ;;
     "$SELF") ;;
     *) uptime_hundredths >"$STATE/succeeded" ;;
     esac
-    echo "$(backend digest) $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$STATE/applied"
     recovered
     log info "$1" "mode $(fact mode), backend $BACKEND, owner before: ${_before:-none}${2:-}"
 }
@@ -80,9 +80,11 @@ retire_other() {
     fi
 }
 
-# The rules are other ones because this pod changed them.
+# This pod has changed the rules: remembers what they are now, if they are what it loaded. Whatever else somebody made of them
+# meanwhile is healed at the next look, as at any other time. rules_changed TIME-OF-APPLY
 rules_changed() {
-    echo "$(backend digest) $(cut -d ' ' -f 2 "$STATE/applied")" >"$STATE/applied.new"
+    _digest=$(backend record) || _digest=unknown
+    echo "$_digest $1" >"$STATE/applied.new"
     mv "$STATE/applied.new" "$STATE/applied"
 }
 
