@@ -204,6 +204,7 @@ STATE=/run/udp-security
 quarantined() { printf '%s\n' $doubtful; }
 while IFS=';' read -r present doubtful; do
     outline="	set $(cache_set) {
+		ct mark set
 $(for number in $present; do printf '\tchain g%s.input {\n' $number; done)"
     next=$(next_generation "$outline")
     trusted $next "$present" && trust=yes || trust=no
@@ -511,8 +512,7 @@ def test_old_values_are_purged_during_the_quarantine_alone(node: Node) -> None:
             assert check(pod)[0] == 0
             told = heals(pod, node.lab)
             forget(node, 0xFF000000)
-            until(lambda: check(pod)[0] == 0 and not purging(node))
-            assert trusting(node)
+            until(lambda: trusting(node) and not purging(node))
             assert check(pod)[0] == 0
             assert heals(pod, node.lab) == told
             healed(node, pod)

@@ -96,15 +96,16 @@ nftables_listing() {
         !elements && NF'
 }
 
-# Lines `TABLE CHAIN RULES` of what is on standard input: an earlier such list, nft's listing or a text for it. Others' marks are no
-# chains here. With the word `digest`, the listing's digest is among the lines. nftables_shape [digest]
+# Lines `TABLE CHAIN RULES`, and for maps their elements, of what is on standard input: an earlier such list, nft's listing or a text
+# for it. Others' marks are no chains here.
 nftables_shape() {
-    awk -v digest="${1:-}" -v self="owner-$SELF" '
-        digest { print | "sha256sum" }
+    awk -v self="owner-$SELF" '
         NF == 4 && /^(inet|bridge) [^ ]+ [^ ]+ [0-9]+$/ { n[$1 " " $2 " " $3] = $4; next }
         $1 == "table" { table = $2 " " $3 }
         /^\tchain [^ ]+ \{/ { chain = table " " $2; n[chain] += 0; if (/\}$/) chain = ""; next }
-        /^\t\}/ { chain = "" }
+        /^\tmap [^ ]+ \{/ { map = table " map:" $2 }
+        map != "" { n[map] += gsub(/ : /, "&") }
+        /^\t\}/ { chain = map = "" }
         chain != "" && /^\t\t[^#\t ]/ && $1 != "type" { n[chain]++ }
         $2 == "chain" { name = $3 " " $4 " " $5 }
         $2 == "chain" && ($1 == "add" || $1 == "create") { n[name] += 0 }
@@ -112,7 +113,6 @@ nftables_shape() {
         $2 == "chain" && $1 == "delete" { delete n[name] }
         $1 == "add" && $2 == "rule" { n[$3 " " $4 " " $5]++ }
         END {
-            close("sha256sum")
             for (name in n) if (name ~ (" " self "$") || name !~ / (owner|standby|release)-|\.reserved$/) print name, n[name]
         }' | sort
 }
@@ -124,12 +124,19 @@ expect() {
     whole shape.new
 }
 
-# The digest, after this pod has changed the rules; fails where they are not those that it loaded, for somebody else was quicker.
+# The digest, after this pod has changed the rules; fails where they are not those that it loaded, for somebody else was quicker:
+# their shape is another one, or they differ, apart from the generation's number, from what they were with this shape before.
 nftables_record() {
     whole shape || return 1
-    _recorded=$(nftables_listing | nftables_shape digest)
-    [ "$(printf '%s\n' "$_recorded" | grep -v ' -$')" = "$(grep -v '^#' "$STATE/shape")" ] || return 1
-    printf '%s\n' "$_recorded" | sed -n 's/ *-$//p'
+    _listing=$(nftables_listing)
+    [ "$(printf '%s\n' "$_listing" | nftables_shape)" = "$(grep -v '^#' "$STATE/shape")" ] || return 1
+    _shape=$(sed 's/[ :]g[0-9]*\./ /' "$STATE/shape" | sha256sum)
+    _content=$(printf '%s\n' "$_listing" | sed -E -e '/^	chain g[0-9]+\.reserved \{$/,/^	\}$/d' \
+        -e 's/(^|[^a-z0-9.-])g[0-9]+\./\1/g' -e '/ct mark/s/0x[0-9a-f]{8}/0x/g' | sort | sha256sum)
+    _known=$(sed -n "s/^$_shape//p" "$STATE/known" 2>/dev/null)
+    [ "${_known:-$_content}" = "$_content" ] || return 1
+    [ -n "$_known" ] || echo "$_shape$_content" >>"$STATE/known"
+    printf '%s\n' "$_listing" | sha256sum | cut -d ' ' -f 1
 }
 
 # Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`.
