@@ -134,8 +134,12 @@ nftables_record() {
     _content=$(printf '%s\n' "$_listing" | sed -E -e '/^	chain g[0-9]+\.reserved \{$/,/^	\}$/d' \
         -e 's/(^|[^a-z0-9.-])g[0-9]+\./\1/g' -e '/ct mark/s/0x[0-9a-f]{8}/0x/g' | sort | sha256sum)
     _known=$(sed -n "s/^$_shape//p" "$STATE/known" 2>/dev/null)
-    [ "${_known:-$_content}" = "$_content" ] || return 1
-    [ -n "$_known" ] || echo "$_shape$_content" >>"$STATE/known"
+    if [ "$_known" != "$_content" ]; then
+        # Two loads in a row that agree are right.
+        { grep -v "^$_shape" "$STATE/known"; echo "$_shape$_content"; } 2>/dev/null >"$STATE/known.new"
+        mv "$STATE/known.new" "$STATE/known"
+        [ -z "$_known" ] || return 1
+    fi
     printf '%s\n' "$_listing" | sha256sum | cut -d ' ' -f 1
 }
 
@@ -478,7 +482,7 @@ nftables_tend() {
         rm -f "$STATE/untrusted"
         log info cached "generation $_untrusted: verdicts of flows are cached from now on"
     fi
-    if [ -e "$STATE/purging" ] && _quarantined=$(quarantined) && [ -z "$_quarantined" ]; then
+    if [ ! -e "$STATE/untrusted" ] && [ -e "$STATE/purging" ] && _quarantined=$(quarantined) && [ -z "$_quarantined" ]; then
         for _hook in prerouting output; do
             echo "flush chain $TABLE purge.$_hook"
             echo "delete chain $TABLE purge.$_hook"
