@@ -65,7 +65,7 @@ def sample(values: Mapping[str, Any], seed: int) -> list[Flow]:
     return list(itertools.islice(near, PACKETS))
 
 
-@strategies.examples(100)
+@strategies.examples(50)
 @given(values=strategies.values(), seed=SEEDS)
 def test_tracked_packets(wire: Wire, values: dict[str, Any], seed: int) -> None:
     case = Case.of(values)
@@ -79,7 +79,7 @@ chain output { type filter hook output priority raw; meta l4proto udp notrack; }
 """
 
 
-@strategies.examples(50)
+@strategies.examples(25)
 @given(values=strategies.values(), seed=SEEDS)
 def test_untracked_packets(wire: Wire, values: dict[str, Any], seed: int) -> None:
     case = Case.of(values)
@@ -99,7 +99,7 @@ def agent_applies(wire: Wire, folder: Path, case: Case) -> None:
     wire.run(["busybox", "sh", "-c", apply, str(script)])
 
 
-@strategies.examples(20)
+@strategies.examples(10)
 @given(first=strategies.values(), second=strategies.values(), seed=SEEDS)
 def test_swapped_policies(
     wire: Wire,
@@ -122,8 +122,9 @@ def test_swapped_policies(
             assert counters.packets() == {name: before.get(name, 0) for name in case.counters}
             table = wire.run(["nft", "list", "table", *TABLE]).stdout
             assert set(re.findall(r"(?<![\w.-])g\d+(?=\.)", table)) == {f"g{generation}"}
-            # Other bits of the mark might hold anything: no verdict is trusted for minutes.
-            trusting = replace(case, cached=case.cached and len(bits) == 1)
+            # Other bits of the mark, and bits that nobody cleared, might hold anything: no verdict
+            # is trusted for minutes.
+            trusting = replace(case, cached=one.cached and other.cached and len(bits) == 1)
             agree(wire, trusting, flows, ports=ports)
 
 

@@ -40,8 +40,6 @@ from udp_security.lab.pod import AgentPod
 from udp_security.lab.topology import Lab
 
 MARK: Final = "UDPSEC-T-before"
-# What does not depend on the tools' variant.
-nft_alone = pytest.mark.parametrize("node", ["nft"], indirect=True)
 
 
 class FilterNode(Node):
@@ -109,15 +107,19 @@ class FilterNode(Node):
             self.tool("-N", MARK)
 
 
-@pytest.fixture(params=VARIANTS)
+EITHER: Final = pytest.mark.parametrize("node", VARIANTS, indirect=True)
+"""For what the variants may differ in."""
+
+
+@pytest.fixture
 def node(lab: Lab, request: pytest.FixtureRequest) -> Iterator[FilterNode]:
-    """A node whose agents take one variant; they and what they left are gone at the test's end."""
-    if request.param == "legacy" and (
-        why := iptables.legacy_missing(functools.partial(lab.run, "node"))
-    ):
+    """A node whose agents take one variant, nft unless a test asks for either; they and what they
+    left are gone at the test's end."""
+    variant: Variant = getattr(request, "param", "nft")
+    if variant == "legacy" and (why := iptables.legacy_missing(functools.partial(lab.run, "node"))):
         assert not os.environ.get("CI"), why
         pytest.skip(why)
-    governed = FilterNode(lab, request.param)
+    governed = FilterNode(lab, variant)
     governed.wipe()
     with governed:
         yield governed
@@ -133,6 +135,7 @@ def rolled_out(node: FilterNode, **values: Any) -> tuple[AgentPod, AgentPod]:
     return old, new
 
 
+@EITHER
 def test_claimed_reported_and_given_back(node: FilterNode) -> None:
     before = node.foreign()
     pod = node.start()
@@ -152,7 +155,6 @@ def test_claimed_reported_and_given_back(node: FilterNode) -> None:
     assert (node.table(), node.foreign()) == ("", before)
 
 
-@nft_alone
 def test_rules_behind_ours_see_what_is_allowed(node: FilterNode) -> None:
     theirs = ("-p", "udp", "--dport", str(OPEN), "-j", "DROP")
     node.tool("-A", "INPUT", *theirs)
@@ -165,6 +167,7 @@ def test_rules_behind_ours_see_what_is_allowed(node: FilterNode) -> None:
         node.tool("-D", "INPUT", *theirs)
 
 
+@EITHER
 def test_counters_outlive_a_rollout(node: FilterNode) -> None:
     old = node.start()
     node.lab.probe("outsider", node.lab.address("node"), OPEN)
@@ -177,7 +180,6 @@ def test_counters_outlive_a_rollout(node: FilterNode) -> None:
     assert len(node.generations()) == 1
 
 
-@nft_alone
 def test_a_rollback_hands_the_node_back_without_a_gap(node: FilterNode) -> None:
     old, new = rolled_out(node)
     assert node.owners() == [new.uid] * 2
@@ -198,6 +200,7 @@ def test_a_rollback_hands_the_node_back_without_a_gap(node: FilterNode) -> None:
     assert old.exec("remove").stdout == "nothing to remove\n"
 
 
+@EITHER
 @pytest.mark.parametrize("before", ["nobody", "an old pod"])
 def test_two_pods_at_the_same_moment(node: FilterNode, before: str) -> None:
     """Exactly one of them owns the node afterwards, and the rules are its policy's alone."""
@@ -223,6 +226,7 @@ def test_two_pods_at_the_same_moment(node: FilterNode, before: str) -> None:
         node.wipe()
 
 
+@EITHER
 def test_swaps_lose_and_leak_nothing(node: FilterNode) -> None:
     pod = node.start(node.made(poll=0.05))
     with Flood(node.lab) as flood:
@@ -248,6 +252,7 @@ DAMAGES: Final[Mapping[str, str]] = {
 }
 
 
+@EITHER
 def test_damage_fails_the_check_and_is_healed(node: FilterNode) -> None:
     """`iptables -F` takes others' rules as well: then only ours come back."""
     pod = node.start()
@@ -280,7 +285,6 @@ def test_damage_fails_the_check_and_is_healed(node: FilterNode) -> None:
     assert not said(pod, "leftovers")
 
 
-@nft_alone
 def test_a_second_release_does_not_take_the_node_over(node: FilterNode) -> None:
     first = node.start()
     made = node.made(ANOTHER_POLICY)
@@ -302,7 +306,6 @@ def test_a_second_release_does_not_take_the_node_over(node: FilterNode) -> None:
     second.wait_ready()
 
 
-@nft_alone
 def test_too_large_a_policy_leaves_the_rules_that_are_there(node: FilterNode) -> None:
     old = node.start()
     policy = node.policy()
@@ -320,6 +323,7 @@ def test_too_large_a_policy_leaves_the_rules_that_are_there(node: FilterNode) ->
     assert old.ready()
 
 
+@EITHER
 def test_only_what_was_loaded_is_recorded(node: FilterNode, tmp_path: Path) -> None:
     """Whatever somebody changes right after a swap: no digest, and another swap mends it."""
     made = node.made({**POLICY, "linux": {"prefilter": True}})
@@ -368,7 +372,6 @@ def test_only_what_was_loaded_is_recorded(node: FilterNode, tmp_path: Path) -> N
     ["-D INPUT -p udp -j UDPSEC-INPUT", "-I INPUT -p udp --dport 9 -j ACCEPT"],
     ids=["jump-deleted", "rule-before-the-jump"],
 )
-@nft_alone
 def test_damage_at_once_is_not_what_is_wanted(node: FilterNode, damage: str) -> None:
     """A change right after the load, before the agent has seen what it loaded, is healed."""
     pod = node.pod()
@@ -384,7 +387,6 @@ def test_damage_at_once_is_not_what_is_wanted(node: FilterNode, damage: str) -> 
     assert check(pod)[0] == 0
 
 
-@nft_alone
 def test_without_ip6tables(node: FilterNode, tmp_path: Path) -> None:
     """IPv4 is guarded all the same, and the rest is said."""
     pod = node.start()
@@ -405,6 +407,7 @@ def test_without_ip6tables(node: FilterNode, tmp_path: Path) -> None:
     assert "\n6 " not in out
 
 
+@EITHER
 def test_another_backend_leaves_nothing_behind(node: FilterNode) -> None:
     """Rules that nobody would ever heal or remove again go."""
     keep = {**POLICY, "linux": {"onStop": "keep"}}

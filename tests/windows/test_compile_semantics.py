@@ -76,7 +76,7 @@ def disagreements(
 
 
 @given(values=strategies.values(), seed=st.integers(0, 2**32 - 1))
-@strategies.examples(250)
+@strategies.examples(120)
 def test_the_rules_mean_what_the_oracle_says(
     compiler: Compiler, values: dict[str, Any], seed: int
 ) -> None:
