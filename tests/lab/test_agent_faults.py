@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from tests.lab.agents import (
@@ -149,24 +149,29 @@ def test_killed_at_every_step_of_a_first_apply(node: Node) -> None:
         emptied(node, faulty)
 
 
-def test_killed_at_every_step_of_a_rollout(node: Node) -> None:
-    """Each pod takes the node over from the one before, which was killed as well."""
-    calls = calls_of_rollout(node)
+def rollouts(node: Node, faults: Iterable[tuple[int, How]], *, killed: bool) -> None:
+    """A rollout for each fault, under load: from pod to pod, between two policies."""
     first, first_policy = in_force(node, 0)
     second, second_policy = in_force(node, 1)
     policies = [first_policy, second_policy]
     first.pod.kill()
     second.pod.kill()
     with Flood(node.lab, rest=0.002) as flood:
-        for number, fault in enumerate(kills(calls)):
+        for number, fault in enumerate(faults):
             faulty = FaultyPod(node, made(number))
             faulty.set(*fault)
             faulty.pod.start()
-            faulty.kill_when_stopped()
-            faulty.pod.start()
+            if killed:
+                faulty.kill_when_stopped()
+                faulty.pod.start()
             settled(node, faulty, policies[number % 2])
             faulty.pod.kill()
     assert (flood.lost, flood.leaked) == (0, 0)
+
+
+def test_killed_at_every_step_of_a_rollout(node: Node) -> None:
+    """Each pod takes the node over from the one before, which was killed as well."""
+    rollouts(node, kills(calls_of_rollout(node)), killed=True)
 
 
 def test_killed_at_every_step_of_a_heal(node: Node) -> None:
@@ -212,20 +217,7 @@ def test_nft_fails_at_every_step_of_a_first_apply(node: Node) -> None:
 
 
 def test_nft_fails_at_every_step_of_a_rollout(node: Node) -> None:
-    calls = calls_of_rollout(node)
-    first, first_policy = in_force(node, 0)
-    second, second_policy = in_force(node, 1)
-    policies = [first_policy, second_policy]
-    first.pod.kill()
-    second.pod.kill()
-    with Flood(node.lab, rest=0.002) as flood:
-        for number, fault in enumerate(failures(calls)):
-            faulty = FaultyPod(node, made(number))
-            faulty.set(*fault)
-            faulty.pod.start()
-            settled(node, faulty, policies[number % 2])
-            faulty.pod.kill()
-    assert (flood.lost, flood.leaked) == (0, 0)
+    rollouts(node, failures(calls_of_rollout(node)), killed=False)
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
