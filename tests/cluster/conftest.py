@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def cluster(
         # Helm's caches and kubectl's.
         monkeypatch.setenv("HOME", str(tmp_path))
         yield cluster
+    # Here the warning about them is expected, and not in whichever test comes next.
+    gc.collect()
 
 
 @pytest.fixture
