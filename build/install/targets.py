@@ -18,6 +18,7 @@ import kernel
 import kubectl
 import lockers
 import powershell
+import promtool
 import schemas
 from project import TOOLS
 from report import Missing, say
@@ -49,6 +50,7 @@ _NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
         helm.install_for_tests,
         helm.install_helm3,
         kubectl.install,
+        promtool.install,
         powershell.find,
     ),
     "lint": (

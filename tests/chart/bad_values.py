@@ -121,7 +121,10 @@ def bad_settings() -> Iterator[Bad]:
     yield Bad(("imagePullSecrets",), [{"name": "a", "x": 1}], "'x'", (0,))
     yield Bad(("imagePullSecrets",), [{"name": ""}], "minLength", (0, "name"))
     yield Bad(("imagePullSecrets",), ["a"], "want object", (0,))
-    for key in ("mode", "denyAction", "presets", "rules", "cluster", "dangerouslyCutOff", *AGENTS):
+    for key in (
+        "mode", "denyAction", "presets", "rules", "cluster", "dangerouslyCutOff", "metrics",
+        *AGENTS,
+    ):  # fmt: skip
         yield Bad((key,), None, f"'{key}'", PARENT)
     for key in ("podCIDRs", "serviceCIDRs", "nodeCIDRs", "dnsServers"):
         yield Bad(("cluster", key), None, f"'{key}'", PARENT)
@@ -159,6 +162,17 @@ def bad_settings() -> Iterator[Bad]:
         yield Bad((*cache, key), None, f"'{key}'", PARENT)
     for key in ("backend", "verdictCache", "antiSpoofing", "prefilter", "logDenials"):
         yield Bad(("linux", key), None, f"'{key}'", PARENT)
+    # The container that listens may not open a lower port.
+    for port, says in (
+        (0, "minimum"),
+        (1023, "minimum: got 1,023, want 1,024"),
+        (65536, "maximum"),
+    ):
+        yield Bad(("metrics", "port"), port, says)
+    for key in ("enabled", "port", "prometheusOperator"):
+        yield Bad(("metrics", key), None, f"'{key}'", PARENT)
+    for label in (1, True, ["a"]):
+        yield Bad(("metrics", "labels"), {"release": label}, "want string", ("release",))
     for os, bounds in AGENTS.items():
         yield from _bad_agent(os, *bounds)
 
@@ -204,6 +218,11 @@ def _wrong_types() -> Iterator[Bad]:
         ("cluster",): "object",
         ("dangerouslyCutOff",): "array",
         ("imagePullSecrets",): "array",
+        ("metrics",): "object",
+        ("metrics", "enabled"): "boolean",
+        ("metrics", "port"): "integer",
+        ("metrics", "prometheusOperator"): "boolean",
+        ("metrics", "labels"): "object",
         ("linux", "untrackedReplyAddresses"): "array",
         ("linux", "backend"): "string",
         ("linux", "verdictCache"): "object",
@@ -227,6 +246,7 @@ MAPS: tuple[Path, ...] = (
     (),
     ("presets",),
     ("cluster",),
+    ("metrics",),
     ("linux", "verdictCache"),
     *((os, *path) for os in AGENTS for path in ((), ("image",), ("resources",), ("affinity",))),
 )

@@ -161,6 +161,8 @@ GOOD_SETTINGS: list[dict[str, Any]] = [
     {"cluster": {"podCIDRs": ["fd00:1::/64", "10.0.0.0/8"], "serviceCIDRs": ["fd00:2::/112"]}},
     {"dangerouslyCutOff": ["flannelVxlan", "dhcp", "dns"]},
     {"imagePullSecrets": [{"name": "registry"}]},
+    {"metrics": {"enabled": True, "port": 1024, "labels": {"a": "b"}}},
+    {"metrics": {"enabled": True, "port": 65535, "prometheusOperator": False, "labels": None}},
     {"global": {"of": "a parent chart"}},
     {
         "linux": {

@@ -19,7 +19,10 @@ TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
 DEFAULTS: dict[str, Any] = yaml.load(TEXT, yaml.CSafeLoader)
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 # Kubernetes' own objects, which are passed on as they are.
-OPAQUE = {f"{os}.{key}" for os in SYSTEMS for key in ("resources", "affinity")}
+OPAQUE = {
+    "metrics.labels",
+    *(f"{os}.{key}" for os in SYSTEMS for key in ("resources", "affinity")),
+}
 # For each key of an agent's, another value.
 AGENT: dict[str, Any] = {
     "enabled": False,
@@ -63,6 +66,7 @@ OTHER: dict[str, Any] = {
     "cluster.serviceCIDRs": {"cluster": {"serviceCIDRs": ["10.0.0.0/8"]}},
     "cluster.nodeCIDRs": {"cluster": {"nodeCIDRs": ["10.0.0.0/8"]}},
     "cluster.dnsServers": {"cluster": {"dnsServers": ["10.0.0.0/8"]}},
+    "metrics.enabled": {"metrics": {"enabled": True}},
     "linux.scope": {"linux": {"scope": "cluster"}},
     "linux.backend": {"linux": {"backend": "nftables"}},
     "linux.verdictCache.enabled": {"linux": {"verdictCache": {"enabled": False}}},
@@ -77,6 +81,12 @@ OTHER: dict[str, Any] = {
         for os in SYSTEMS
         for key, value in AGENT.items()
     },
+}
+# For each key of metrics another value, which makes a difference where there are metrics.
+METRICS: dict[str, Any] = {
+    "metrics.port": {"port": 1024},
+    "metrics.prometheusOperator": {"prometheusOperator": False},
+    "metrics.labels": {"labels": {"release": "x"}},
 }
 # Changes only what is refused; the tests of semantics have it.
 REFUSING = {"dangerouslyCutOff"}
@@ -113,12 +123,19 @@ def test_every_key_has_prose_above_it() -> None:
 
 
 def test_every_key_is_tried() -> None:
-    assert OTHER.keys() | REFUSING == set(leaves(DEFAULTS))
+    assert OTHER.keys() | METRICS.keys() | REFUSING == set(leaves(DEFAULTS))
 
 
 @pytest.mark.parametrize("key", OTHER)
 def test_every_key_does_something(helm: Helm, key: str) -> None:
     assert helm.template(OTHER[key]) != helm.template()
+
+
+@pytest.mark.parametrize("key", METRICS)
+def test_every_key_of_metrics_does_something(helm: Helm, key: str) -> None:
+    metrics = {"enabled": True}
+    other = {"metrics": {**metrics, **METRICS[key]}}
+    assert helm.template(other) != helm.template({"metrics": metrics})
 
 
 def test_the_cluster_may_be_cut_off_only_by_name(helm: Helm) -> None:

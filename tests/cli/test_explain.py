@@ -3,12 +3,21 @@
 """`udp-security explain` as a user calls it."""
 
 import json
+import os
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .conftest import Run
 
+GOLDEN = Path(__file__).parent / "golden"
+HEADER = """\
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""
 VALUES = """\
 rules:
   - name: syslog
@@ -37,6 +46,7 @@ def explain(run: Run, *more: str, **flow: str | int) -> Any:
 
 def test_allowed(run: Run) -> None:
     found = explain(run, direction="ingress", from_="10.1.2.3", to="172.19.1.100", port=5100)
+    path = found.pop("path")
     assert found == {
         "verdict": "allow",
         "judged": True,
@@ -52,6 +62,9 @@ def test_allowed(run: Run) -> None:
         "nearest": [],
         "notes": [],
     }
+    assert path[0] == {"hook": "wire", "step": "comes in from 10.1.2.3", "outcome": "passes"}
+    (rule,) = (step for step in path if step["outcome"] == "accepts")
+    assert rule == {"hook": "input", "step": "rule syslog: ACCEPT", "outcome": "accepts"}
 
 
 def test_all_rules_that_allow_are_named(run: Run) -> None:
@@ -119,7 +132,7 @@ def test_long_lists_are_cut(run: Run) -> None:
 def test_text(run: Run) -> None:
     arguments = ["--direction", "ingress", "--to", "172.19.1.100", "--port", "514"]
     result = run("explain", "-f", "-", *arguments, "--from", "10.1.0.1", stdin=VALUES)
-    assert result.stdout.splitlines() == [
+    assert result.stdout.splitlines()[:4] == [
         "ingress 10.1.0.1 -> 172.19.1.100 UDP port 514, linux",
         "ALLOW",
         "Allowed by:",
@@ -366,3 +379,90 @@ def test_a_nodes_own_address_is_not_judged(run: Run, system: str, direction: str
     result = run("explain", *arguments, "--to", "172.19.1.1", "--port", "9", "-o", "json")
     found = json.loads(result.stdout)
     assert (found["verdict"], found["judged"], found["nearest"]) == ("allow", False, [])
+
+
+INGRESS = "--direction ingress --to 172.19.1.100"
+EGRESS = "--direction egress --from 172.19.1.100"
+FORWARD = "--direction forward --from 172.20.0.5"
+PATHS = [
+    f"{INGRESS} --from 10.1.0.7 --port 514",
+    f"{INGRESS} --from 10.1.0.7 --port 514 --set linux.verdictCache.enabled=false",
+    f"{INGRESS} --from 10.2.0.7 --port 5000",
+    f"{INGRESS} --from 10.2.0.7 --port 5000 --set mode=audit",
+    f"{INGRESS} --from 10.2.0.7 --port 9 --set linux.prefilter=true,denyAction=reject",
+    f"{INGRESS} --from 10.2.0.7 --port 9 --set linux.scope=cluster,linux.prefilter=true",
+    f"{INGRESS} --from 10.2.0.7 --port 30053 --set linux.prefilter=true",
+    f"{INGRESS} --from 10.1.0.7 --port 514 --set linux.enabled=false",
+    f"{EGRESS} --to 10.9.0.1 --port 600",
+    f"{EGRESS} --to 172.19.1.100 --port 600",
+    f"{EGRESS} --to 10.8.0.1 --port 600 --set linux.backend=iptables",
+    f"{FORWARD} --to 172.20.0.9 --port 53",
+    f"{FORWARD} --to 10.9.0.1 --port 53 --set linux.antiSpoofing=false,mode=audit",
+    f"--os windows {EGRESS} --to 172.21.0.10 --port 53",
+    f"--os windows {EGRESS} --to 172.21.0.10 --port 54",
+    f"--os windows {EGRESS} --to 8.8.8.8 --port 53",
+    f"--os windows {INGRESS} --from 172.20.0.5 --port 53",
+    f"--os windows {INGRESS} --from 172.20.0.5 --port 54 --set mode=audit",
+    f"--os windows {EGRESS} --to 127.0.0.1 --from 127.0.0.1 --port 54",
+]
+
+
+def test_paths(run: Run) -> None:
+    """Word for word. UPDATE_GOLDEN=1 writes the file anew; then read the diff."""
+    said = []
+    for arguments in PATHS:
+        done = run("explain", "-f", "-", *shlex.split(arguments), stdin=VALUES)
+        assert done.exit_code == 0, done.output
+        verdict, path = done.stdout.splitlines()[1], done.stdout[done.stdout.index("\nPath ") :]
+        assert all(len(line) <= 80 for line in path.splitlines())
+        said.append(f"\n$ udp-security explain {arguments}\n{verdict}{path}")
+    text = HEADER + "".join(said)
+    file = GOLDEN / "explain-paths.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_a_path_of_a_rule_with_the_longest_name_fits(run: Run) -> None:
+    name = "x" * 63
+    words = [*shlex.split(INGRESS), "--from", "10.1.0.7", "--port", "514"]
+    done = run("explain", "-f", "-", *words, "--set", f"rules[0].name={name}", stdin=VALUES)
+    path = done.stdout[done.stdout.index("\nPath ") :]
+    assert re.search(rf"^ +{name}: ACCEPT$|^ +{name}:$", path, re.MULTILINE)
+    assert all(len(line) <= 81 for line in path.splitlines())
+
+
+def test_rules_of_a_shared_segment_are_named_in_their_order(run: Run) -> None:
+    rules = [
+        f"rules[{n}].name=r{n},rules[{n}].direction=ingress,rules[{n}].ports={{{500 + n}-600}}"
+        for n in range(5)
+    ]
+    words = [word for rule in rules for word in ("--set", rule)]
+    found = explain(run, *words, direction="ingress", from_="10.1.0.1", to="10.0.0.1", port=550)
+    steps = [step["step"] for step in found["path"]]
+    assert "port 550 of 547-600: leads to r0, r1, r2 and 2 more" in steps
+    assert "rule r0: ACCEPT" in steps
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--live"], "--live asks one node (say which with --node)"),
+        (["--live", "--node", "a", "--set", "mode=audit"], "(leave out -f, --set and --os)"),
+        (["--live", "--node", "a", "--os", "linux"], "(leave out -f, --set and --os)"),
+        (["--node", "a"], "--node, --kubeconfig and --context are for --live"),
+        (["--context", "a"], "--node, --kubeconfig and --context are for --live"),
+    ],
+)
+def test_live_and_values_do_not_mix(run: Run, more: list[str], message: str) -> None:
+    done = run("explain", *shlex.split(INGRESS), "--from", "10.0.0.7", "--port", "1", *more)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in " ".join(done.stderr.split())
+
+
+def test_help_fits_a_terminal(run: Run) -> None:
+    done = run("explain", "--help")
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert "Examples:" in done.stdout
+    assert "Exit status:" in done.stdout

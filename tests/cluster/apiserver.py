@@ -29,8 +29,9 @@ class ApiServer:
     """Serves a store. The rest says what shall go wrong.
 
     `forbidden`: (HTTP method, resource) that are refused, "*" for any. `fails`: the same, answered
-    with HTTP 500; `hangs`: not answered at all. `commands` are those that ran in pods, with the
-    node's name.
+    with HTTP 500; `hangs`: not answered at all. Commands in pods are the resource "exec". `leaves`:
+    it goes away when the first of them is asked for; `gone`: it is, all connections break.
+    `commands` are those that ran in pods, with the node's name.
     """
 
     def __init__(self, store: Store, nodes: Mapping[str, FakeNode]) -> None:
@@ -39,6 +40,8 @@ class ApiServer:
         self.forbidden: set[tuple[str, str]] = set()
         self.fails: set[tuple[str, str]] = set()
         self.hangs: set[tuple[str, str]] = set()
+        self.leaves = False
+        self.gone = False
         self.commands: list[tuple[str, list[str]]] = []
 
     async def start(self, certificate: Path) -> int:
@@ -66,7 +69,13 @@ class ApiServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        name = request.match_info.get("resource", "")
+        # Commands in pods are a right of their own.
+        running = request.path.endswith("/exec")
+        name = "exec" if running else request.match_info.get("resource", "")
+        self.gone |= running and self.leaves
+        if self.gone:
+            assert request.transport
+            request.transport.abort()
         asked = {(request.method, name), ("*", name), ("*", "*")}
         if asked & self.hangs:
             await asyncio.sleep(600)
@@ -177,6 +186,8 @@ class ApiServer:
         node = self._nodes[pod["spec"]["nodeName"]]
         if node.gone:
             raise Refusal(500, "InternalError", "error dialing backend: no route to host")
+        if node.lost:
+            await asyncio.sleep(600)
         command = request.query.getall("command")
         self.commands.append((node.name, command))
         socket = web.WebSocketResponse(protocols=_PROTOCOLS)
@@ -187,7 +198,7 @@ class ApiServer:
                 pass
             return socket
         await asyncio.sleep(node.slow)
-        reply = node.answer(pod, environment(pod)["POLICY_SHA256"][:12], command)
+        reply = await node.reply(pod, environment(pod)["POLICY_SHA256"][:12], command)
         for channel, text in ((_STDOUT, reply.output), (_STDERR, reply.error)):
             # In pieces, as from a pipe.
             data = text.encode()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,24 +14,11 @@ from tests.cluster.cluster import Cluster, make_certificate, running
 from tests.k2s.artifact_places import tool
 
 from udp_security.cli.main import cli
-from udp_security.cluster import client, namespace, removal, rollout
+from udp_security.cluster import namespace, removal, rollout
 
 __all__ = ["helm"]
 
 Run = Callable[..., Result]
-
-_HERE = Path(__file__).parent
-# Sockets that the client would have closed, had it been given the time (client._CLOSING).
-_UNCLOSED = (
-    r"ignore:Exception ignored in. <(function _SelectorTransport|socket.socket|ssl.SSLSocket)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == _HERE:
-            item.add_marker(pytest.mark.filterwarnings(_UNCLOSED))
 
 
 @pytest.fixture(scope="session")
@@ -49,14 +35,11 @@ def cluster(
     for module in (rollout, removal, namespace):
         monkeypatch.setattr(module, "_POLL", 0.05)
     monkeypatch.setattr(rollout, "_SETTLING", 0.3)
-    monkeypatch.setattr(client, "_CLOSING", 0.0)
     with running(tmp_path, certificate) as cluster:
         monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
         # Helm's caches and kubectl's.
         monkeypatch.setenv("HOME", str(tmp_path))
         yield cluster
-    # Here the warning about them is expected, and not in whichever test comes next.
-    gc.collect()
 
 
 @pytest.fixture

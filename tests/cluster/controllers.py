@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""What Kubernetes does by itself in a fake cluster: DaemonSets, kubelets, ends of objects."""
+"""What Kubernetes does by itself in a fake cluster: DaemonSets, kubelets, ends of objects.
+
+They look at the store's own objects, and change them through it alone.
+"""
 
 from __future__ import annotations
 
@@ -24,27 +27,31 @@ class Controllers:
         self._nodes = nodes
         self._began: dict[str, float] = {}
         self._applied: set[str] = set()
+        self._shown: dict[str, Object] = {}
 
     def step(self) -> None:
         """Look at all objects, and do what is due."""
         self._show_nodes()
-        for item in self._store.list("daemonsets"):
+        for item in self._store.view("daemonsets"):
             self._roll_out(item)
         self._collect()
-        for pod in self._store.list("pods"):
-            self._kubelet(pod)
-        for space in self._store.list("namespaces"):
+        for pod in self._store.view("pods"):
+            if _is_owned(pod):
+                self._kubelet(pod)
+        for space in self._store.view("namespaces"):
             self._end_namespace(space)
 
     def _show_nodes(self) -> None:
-        known = {node["metadata"]["name"] for node in self._store.list("nodes")}
-        for node in self._nodes.values():
-            if node.name in known:
-                self._store.replace("nodes", "", node.object())
-            else:
-                self._store.create("nodes", "", node.object())
-        for name in known - self._nodes.keys():
+        for node in list(self._nodes.values()):
+            made = node.object()
+            if node.name not in self._shown:
+                self._store.create("nodes", "", made)
+            elif made != self._shown[node.name]:
+                self._store.replace("nodes", "", made)
+            self._shown[node.name] = made
+        for name in self._shown.keys() - self._nodes.keys():
             self._store.remove("nodes", "", name)
+            del self._shown[name]
 
     def _roll_out(self, item: Object) -> None:
         """As the DaemonSet controller: at most maxSurge (1) new pods that are not ready yet."""
@@ -96,7 +103,7 @@ class Controllers:
         metadata = item["metadata"]
         revisions = {
             r["metadata"]["name"]: r
-            for r in self._store.list("controllerrevisions", metadata["namespace"])
+            for r in self._store.view("controllerrevisions", metadata["namespace"])
             if r["metadata"]["ownerReferences"][0]["uid"] == metadata["uid"]
         }
         highest = max((r["revision"] for r in revisions.values()), default=0)
@@ -139,16 +146,17 @@ class Controllers:
     def _pods_of(self, item: Object) -> list[Object]:
         return [
             pod
-            for pod in self._store.list("pods", item["metadata"]["namespace"])
-            if pod["metadata"]["ownerReferences"][0]["uid"] == item["metadata"]["uid"]
+            for pod in self._store.view("pods", item["metadata"]["namespace"])
+            if _is_owned(pod)
+            and pod["metadata"]["ownerReferences"][0]["uid"] == item["metadata"]["uid"]
         ]
 
     def _collect(self) -> None:
         """What belongs to something that is gone, goes."""
-        living = {item["metadata"]["uid"] for item in self._store.list("daemonsets")}
+        living = {item["metadata"]["uid"] for item in self._store.view("daemonsets")}
         for kind in ("pods", "controllerrevisions"):
-            for item in self._store.list(kind):
-                if item["metadata"]["ownerReferences"][0]["uid"] in living:
+            for item in self._store.view(kind):
+                if not _is_owned(item) or item["metadata"]["ownerReferences"][0]["uid"] in living:
                     continue
                 if kind == "pods":
                     self._mark(item)
@@ -202,6 +210,8 @@ class Controllers:
         node.rules = Rules(pod["metadata"]["uid"], mode, generation)
 
     def _set(self, item: Object, status: dict[str, Any]) -> None:
+        if item.get("status") == status:
+            return
         kind = {"Pod": "pods", "DaemonSet": "daemonsets"}[item["kind"]]
         self._store.change(
             kind, item["metadata"]["namespace"], _name(item), lambda o: {**o, "status": status}
@@ -213,9 +223,9 @@ class Controllers:
         name = _name(space)
         left = 0
         for kind in ("daemonsets", "configmaps", "secrets", "services", "controllerrevisions"):
-            for item in self._store.list(kind, name):
+            for item in self._store.view(kind, name):
                 self._store.remove(kind, name, _name(item))
-        for pod in self._store.list("pods", name):
+        for pod in self._store.view("pods", name):
             self._mark(pod)
             left += 1
         if not left:
@@ -240,6 +250,11 @@ def _name(item: Object) -> str:
 def _owner(item: Object) -> dict[str, str]:
     metadata = item["metadata"]
     return {"kind": item["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+
+
+def _is_owned(item: Object) -> bool:
+    """Whether it belongs to a DaemonSet. Other pods are what a test says, and nobody runs them."""
+    return "ownerReferences" in item["metadata"]
 
 
 def _is_ready(pod: Object) -> bool:

@@ -37,11 +37,13 @@ class FakeNode:
     """A node. The rest says what it will do.
 
     `takes`: seconds until a new pod's agent has applied its policy. `refuses`: why an agent will
-    not enforce. `silent`: commands get no answer. `gone`: the API server cannot reach it, though
-    it counts as ready. `slow`: seconds until a command is answered. `deaf`: agents cannot remove
-    rules on request. `sticky`: pods do not end. `cut`: cluster DNS does not answer while a policy
-    is enforced; `no_nslookup`: the image has no such program. `released` are the uids of pods whose
-    agents were told to remove the rules.
+    not enforce. `silent`: commands get no answer. `gone`: the API server cannot reach it, though it
+    counts as ready; `lost`: it goes on trying. `slow`: seconds until a command is answered. `deaf`:
+    agents cannot remove rules on request. `sticky`: pods do not end. `cut`: cluster DNS does not
+    answer while a policy is enforced; `no_nslookup`: the image has no such program. `released` are
+    the uids of pods whose agents were told to remove the rules. `flows` and `ports` are the items
+    of deniedFlows and deniedPorts, `applied` is what appliedAt says. `prints`: what commands of the
+    agent (by name) come to whatever else is here.
     """
 
     name: str
@@ -54,12 +56,19 @@ class FakeNode:
     refuses: str = ""
     silent: bool = False
     gone: bool = False
+    lost: bool = False
     slow: float = 0.0
     deaf: bool = False
     sticky: bool = False
     cut: bool = False
     no_nslookup: bool = False
     denied: dict[str, int] = field(default_factory=dict)
+    flows: list[dict[str, Any]] = field(default_factory=list)
+    ports: list[dict[str, Any]] = field(default_factory=list)
+    not_governed: list[str] = field(default_factory=list)
+    heals: int = 0
+    applied: str = ""
+    prints: dict[str, Reply] = field(default_factory=dict)
     rules: Rules | None = None
     released: set[str] = field(default_factory=set)
 
@@ -81,6 +90,10 @@ class FakeNode:
             },
         }
 
+    async def reply(self, pod: dict[str, Any], generation: str, command: Sequence[str]) -> Reply:
+        """`answer`, for nodes that take their time for it."""
+        return self.answer(pod, generation, command)
+
     def answer(self, pod: dict[str, Any], generation: str, command: Sequence[str]) -> Reply:
         """What a command in an agent's pod says; `generation` is that of the pod's policy."""
         if command[0] == "nslookup":
@@ -90,6 +103,8 @@ class FakeNode:
         if not is_agent:
             return Reply(127, error=f"{command[0]}: not found")
         name = command[-1].lower()
+        if name in self.prints:
+            return self.prints[name]
         mine = self.rules if self.rules and self.rules.owner == uid else None
         reason = self.refuses or "no policy was applied yet"
         if name == "check":
@@ -98,6 +113,8 @@ class FakeNode:
             return Reply(0, f"in force: policy {mine.generation}, mode {mine.mode}\n")
         if name == "status":
             return Reply(0, json.dumps(self._status(uid, generation, mine, reason)))
+        if name == "denials":
+            return Reply(0, json.dumps(self._denials(mine)))
         if name == "remove" and not self.deaf:
             self.rules = None
             self.released.add(uid)
@@ -128,9 +145,10 @@ class FakeNode:
             "scope": "host" if linux else "cluster",
             "healthy": mine is not None,
             "reason": None if mine else reason,
-            "appliedAt": now() if mine else None,
-            "heals": 0,
-            "notGoverned": [],
+            "appliedAt": (self.applied or now()) if mine else None,
+            "applySeconds": 0.2 if mine else None,
+            "heals": self.heals,
+            "notGoverned": self.not_governed,
             "cache": {"trusted": True} if linux and mine else None,
             "counters": {
                 "rules": [],
@@ -141,6 +159,17 @@ class FakeNode:
                 if linux and mine
                 else {},
             },
-            "deniedFlows": [] if linux and mine else None,
-            "deniedPorts": [] if linux and mine else None,
+            "deniedFlows": self.flows[:20] if linux and mine else None,
+            "deniedPorts": self.ports[:20] if linux and mine else None,
+        }
+
+    def _denials(self, mine: Rules | None) -> dict[str, Any]:
+        linux = self.os == "linux"
+        return {
+            "schemaVersion": 1,
+            "os": self.os,
+            "node": self.name,
+            "mode": mine.mode if mine else None,
+            "deniedFlows": self.flows if linux and mine else None,
+            "deniedPorts": self.ports if linux and mine else None,
         }

@@ -8,7 +8,7 @@ import asyncio
 import copy
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -89,11 +89,14 @@ class Store:
         """The objects of a resource; of one namespace, if it is named; that selectors match."""
         return [
             copy.deepcopy(found)
-            for (name, space, _), found in sorted(self._objects.items())
-            if name == kind
-            and (not namespace or namespace == space)
-            and matches(found, labels, fields)
+            for found in self.view(kind, namespace)
+            if matches(found, labels, fields)
         ]
+
+    def view(self, kind: str, namespace: str = "") -> Sequence[Object]:
+        """The same, not copied: for those who only look, and look often."""
+        found = [key for key in self._objects if key[0] == kind and namespace in ("", key[1])]
+        return [self._objects[key] for key in sorted(found)]
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
         """One object. Raises Refusal (404)."""

@@ -16,7 +16,21 @@ from tests.cluster.conftest import Run
 
 from udp_security.cluster import client
 
-COMMANDS = pytest.mark.parametrize("command", ["enable", "disable", "status"])
+FLOW = "--direction ingress --from 10.0.0.7 --to 10.9.0.1 --port 514"
+# Those that run commands in pods.
+ASKING = ["status", "denials", f"explain --live --node linux-a {FLOW}", "suggest"]
+COMMANDS = pytest.mark.parametrize(
+    "command", ["enable", "disable", *ASKING, "diff --live"], ids=lambda words: words.split()[0]
+)
+
+
+def arguments(command: str, folder: Path) -> list[str]:
+    """The command's words. `diff` is given a file to compare with."""
+    words = command.split()
+    if words[0] == "diff":
+        (folder / "new.yaml").write_text("mode: audit\n")
+        words.append(str(folder / "new.yaml"))
+    return words
 
 
 @COMMANDS
@@ -25,40 +39,38 @@ def test_no_kubeconfig(
 ) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    done = run(command)
+    done = run(*arguments(command, tmp_path))
     assert done.exit_code == 2
     assert "no cluster to talk to: there is no ~/.kube/config (check --kubeconfig" in done.stderr
 
 
 @COMMANDS
-@pytest.mark.parametrize("text", ["", "[]", "a: b", "{", "apiVersion: v1\nclusters: [1]\n"])
-def test_a_kubeconfig_that_is_none(
-    helm: str, run: Run, tmp_path: Path, command: str, text: str
-) -> None:
-    (tmp_path / "config").write_text(text)
-    done = run(command, "--kubeconfig", "config")
-    assert done.exit_code == 2
-    assert "no cluster to talk to" in done.stderr
+def test_a_kubeconfig_that_is_none(helm: str, run: Run, tmp_path: Path, command: str) -> None:
+    for text in ("", "[]", "a: b", "{", "apiVersion: v1\nclusters: [1]\n"):
+        (tmp_path / "config").write_text(text)
+        done = run(*arguments(command, tmp_path), "--kubeconfig", "config")
+        assert done.exit_code == 2, text
+        assert "no cluster to talk to" in done.stderr
 
 
 @COMMANDS
-def test_no_such_context(cluster: Cluster, run: Run, command: str) -> None:
-    done = run(command, "--context", "nowhere")
+def test_no_such_context(cluster: Cluster, run: Run, tmp_path: Path, command: str) -> None:
+    done = run(*arguments(command, tmp_path), "--context", "nowhere")
     assert done.exit_code == 2
     assert "nowhere" in done.stderr
 
 
 @COMMANDS
-def test_somebody_else(cluster: Cluster, run: Run, command: str) -> None:
-    done = run(command, "--context", "stranger")
+def test_somebody_else(cluster: Cluster, run: Run, tmp_path: Path, command: str) -> None:
+    done = run(*arguments(command, tmp_path), "--context", "stranger")
     assert done.exit_code == 2
     assert "Unauthorized (log in as one who may administer the cluster)" in done.stderr
 
 
 @COMMANDS
-def test_somebody_who_may_nothing(cluster: Cluster, run: Run, command: str) -> None:
+def test_somebody_who_may_nothing(cluster: Cluster, run: Run, tmp_path: Path, command: str) -> None:
     cluster.server.forbidden = {("*", "*")}
-    done = run(command)
+    done = run(*arguments(command, tmp_path))
     assert done.exit_code == 2
     assert "is forbidden" in done.stderr
 
@@ -74,23 +86,27 @@ def test_somebody_who_may_only_look(cluster: Cluster, run: Run) -> None:
 
 @COMMANDS
 def test_an_api_server_that_says_nothing(
-    cluster: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+    cluster: Cluster,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
 ) -> None:
     monkeypatch.setattr(client, "_TIMEOUT", 0.5)
     cluster.server.hangs = {("*", "*")}
-    done = run(command)
+    done = run(*arguments(command, tmp_path))
     assert done.exit_code == 2
     assert "does not answer" in done.stderr
 
 
 @COMMANDS
 def test_an_api_server_that_is_not_there(
-    helm: str, cluster: Cluster, run: Run, command: str
+    helm: str, cluster: Cluster, run: Run, tmp_path: Path, command: str
 ) -> None:
     config = cluster.kubeconfig.read_text()
     port = config.partition("https://127.0.0.1:")[2].partition('"')[0]
     cluster.kubeconfig.write_text(config.replace(port, "1"))
-    done = run(command)
+    done = run(*arguments(command, tmp_path))
     assert done.exit_code == 2
     assert "cannot be reached" in done.stderr
 
@@ -102,7 +118,31 @@ def test_a_certificate_that_nobody_vouches_for(cluster: Cluster, run: Run) -> No
     cluster.kubeconfig.write_text(config[:start] + config[end:])
     done = run("status")
     assert done.exit_code == 2
-    assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
+    assert "cannot be trusted: " in done.stderr
+    assert "(check the kubeconfig's certificate-authority and server)" in done.stderr
+
+
+def test_somebody_who_may_run_nothing_in_pods(cluster: Cluster, run: Run) -> None:
+    run("enable")
+    cluster.server.forbidden = {("GET", "exec")}
+    for command in ASKING:
+        done = run(*command.split())
+        assert done.exit_code == 2, command
+        assert "may get and create pods/exec in namespace udp-security" in done.stderr
+        assert done.stdout == ""
+
+
+def test_an_api_server_that_goes_away_in_the_middle(cluster: Cluster, run: Run) -> None:
+    """The objects are read, and then no agent can be asked."""
+    run("enable")
+    cluster.server.leaves = True
+    for command in ASKING:
+        cluster.server.gone = False
+        done = run(*command.split())
+        assert cluster.server.gone, command
+        assert done.exit_code == 2, command
+        assert "cannot be reached" in done.stderr
+        assert done.stdout == ""
 
 
 @pytest.mark.parametrize("command", ["enable", "disable"])

@@ -143,6 +143,12 @@ def replace(data: dict[str, str], name: str, old: str, new: str) -> None:
     data[name] = data[name].replace(old, new)
 
 
+def hurry(data: dict[str, str]) -> None:
+    """Let the agent hardly rest after a heal, and `check` not wait before it looks once more."""
+    replace(data, "watch.sh", "_most=99\n", "_most=1\n")
+    replace(data, "status.sh", "{ sleep 0.5; in_force; }", "{ sleep 0.05; in_force; }")
+
+
 def without_monitor(data: dict[str, str]) -> None:
     """Let nft's monitor end at once: less address space than a program needs."""
     replace(data, "watch.sh", "MONITOR_KILOBYTES=131072", "MONITOR_KILOBYTES=64")

@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from tests.lab.agents import Documents, Node, replace, with_files
+from tests.lab.agents import Documents, Node, replace, state, with_files
 
+from udp_security.lab.pod import AgentPod
 from udp_security.lab.topology import Lab
 
 TIMEOUT: Final = 1  # conntrack's, in seconds, for every UDP flow
@@ -65,3 +66,11 @@ def quarantined(node: Node) -> set[int]:
     listing = node.nft("list", "table", "inet", "udp_security")
     (text,) = re.findall(r"^\tset cache\.\w+ \{.*?^\t\}", listing, re.MULTILINE | re.DOTALL)
     return {int(slot, 16) for slot in re.findall(r"0x([0-9a-f]{8})", text)}
+
+
+def set_free(node: Node, pod: AgentPod) -> None:
+    """What the kernel does in time: no value is doubtful any more, nor does the agent remember. It
+    may just have looked, and put them back once more."""
+    (state(pod, node.lab) / "quarantine").unlink(missing_ok=True)
+    (cache,) = re.findall(r"^\tset (cache\.\w+) \{", node.table(), re.MULTILINE)
+    node.nft("flush", "set", "inet", "udp_security", cache)

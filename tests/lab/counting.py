@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""Reads a table's counters straight from the kernel: often, for which nft is too slow."""
+"""Reads counters straight from the kernel: a table's, often, for which nft is too slow, and that of
+packets that no table ever saw."""
 
 from __future__ import annotations
 
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -72,3 +74,10 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         length, kind = struct.unpack_from("=HH", data)
         yield kind & _TYPE_MASK, data[4:length]
         data = data[(length + 3) & ~3 :]
+
+
+def dropped() -> int:
+    """Packets that the machine's processors threw away because their queues were full: those of
+    all namespaces together, ours and anybody's."""
+    lines = Path("/proc/net/softnet_stat").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1], 16) for line in lines)

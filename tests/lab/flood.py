@@ -9,11 +9,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 
 from tests.lab.agents import OPEN, OTHER
-from tests.lab.counting import Counters
+from tests.lab.counting import Counters, dropped
 
 from udp_security.lab.topology import Lab
 
@@ -66,7 +65,7 @@ class Flood:
         for port in (OPEN, OTHER):
             sink = self._cleanup.enter_context(node.socket(socket.AF_INET, socket.SOCK_DGRAM))
             sink.bind(("", port))
-        self._dropped = _dropped()
+        self._dropped = dropped()
         self._thread.start()
         while not self._sent:
             time.sleep(0.01)
@@ -84,7 +83,7 @@ class Flood:
         self._cleanup.close()
         self._lab.run("node", ["nft", "delete", "table", "inet", "flood"])
         # A machine with too few processors for all this loses packets before any hook sees them.
-        self.lost = max(0, self._sent - counters["passed"] - (_dropped() - self._dropped))
+        self.lost = max(0, self._sent - counters["passed"] - (dropped() - self._dropped))
         self.leaked = counters["leaked"]
 
     def _send(self) -> None:
@@ -107,9 +106,3 @@ class Flood:
         with self._lab.ns("outsider").socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.connect((address, port))
             yield sender
-
-
-def _dropped() -> int:
-    """Packets that the machine's processors threw away because their queues were full."""
-    lines = Path("/proc/net/softnet_stat").read_text(encoding="ascii").splitlines()
-    return sum(int(line.split()[1], 16) for line in lines)

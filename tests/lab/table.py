@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import pytest
 import yaml
 from tests.lab import iptables
+from tests.lab.counting import Counters as TableCounters
 
 from udp_security import helm
 from udp_security.chart import chart_dir
@@ -142,15 +143,10 @@ def address(lab: Lab, target: str | Pair, family: Family) -> str:
 
 def counters(lab: Lab, node: str) -> dict[str, int]:
     """Packets by counter of our rules on one node, whichever backend they are of."""
-    listing = lab.run(
-        node, ["nft", "-j", "list", "counters", "table", "inet", "udp_security"], check=False
-    )
-    if listing.returncode:
-        run = functools.partial(lab.run, node)
-        return iptables.counters(run, "nft") or iptables.counters(run, "legacy")
-    objects = json.loads(listing.stdout)["nftables"]
-    found = [object_["counter"] for object_ in objects if "counter" in object_]
-    return {counter["name"]: counter["packets"] for counter in found}
+    with TableCounters(lab.ns(node), "udp_security") as ours:
+        found = ours.packets()
+    run = functools.partial(lab.run, node)
+    return found or iptables.counters(run, "nft") or iptables.counters(run, "legacy")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 from tests.lab.agents import OTHER, POLICY, TABLE, Node, check, documents, until
-from tests.lab.caching import trusting
+from tests.lab.caching import quarantined, set_free, trusting
 
 from udp_security.lab.pod import AgentPod
 from udp_security.lab.topology import Lab
@@ -115,12 +115,20 @@ def test_right_after_a_heal(node: Node, policy: list[str], change: str) -> None:
         recovers(node, pod, policy, f"{delay} s after the heal")
 
 
+def trusts(node: Node, pod: AgentPod) -> bool:
+    """Whether it trusts what is cached, as it will as soon as nothing is doubtful."""
+    if trusting(node):
+        return True
+    if quarantined(node):
+        set_free(node, pod)
+    return False
+
+
 def test_right_after_trust_came(node: Node) -> None:
     """The agent changes its own rules then, and may not take others' changes along."""
     pod = node.start(documents(poll=1))
     for delay in AFTER_TRUST:
-        node.nft("flush", "set", *TABLE, "cache.ff000000")
-        until(lambda: trusting(node), PATIENCE)
+        until(lambda: trusts(node, pod), PATIENCE)
         time.sleep(delay)
         # The number of all slots: the generation that heals has to wait for trust again.
         node.load(

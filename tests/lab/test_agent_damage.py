@@ -14,8 +14,8 @@ from tests.lab.agents import (
     POLICY,
     Node,
     check,
-    documents,
     heals,
+    hurry,
     said,
     until,
     with_files,
@@ -98,7 +98,7 @@ def kept(lab: Lab) -> Iterator[tuple[Node, AgentPod]]:
     """A node and the pod that keeps it, for all damages one after another. It looks by itself once
     an hour: events tell it."""
     with Node(lab) as node:
-        yield node, node.start(documents(poll=3600))
+        yield node, node.start(with_files(POLICY, hurry, poll=3600))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import pytest
 from tests.lab.agents import (
@@ -24,6 +25,7 @@ from tests.lab.agents import (
     config_data,
     documents,
     heals,
+    hurry,
     replace,
     said,
     state,
@@ -34,15 +36,19 @@ from tests.lab.agents import (
 from tests.lab.faults import FaultyPod, How, changes
 from tests.lab.flood import Flood
 
+from udp_security.lab.topology import Lab
+
 NFT_SECONDS = 1  # instead of a minute
 
 
 def made(number: int = 0) -> Documents:
-    """Two policies in turn. The agent gets no second chance from its poll, and hardly rests."""
+    """Two policies in turn. The agent gets no second chance from its poll, hardly rests, and what
+    failed it tries again after tenths of a second."""
 
     def hurried(data: dict[str, str]) -> None:
         replace(data, "nftables.sh", "\nNFT_SECONDS=60\n", f"\nNFT_SECONDS={NFT_SECONDS}\n")
-        replace(data, "watch.sh", "_most=99\n", "_most=1\n")
+        hurry(data)
+        replace(data, "watch.sh", "_nap=$1;", "_nap=0.$1;")
 
     return with_files(ANOTHER_POLICY if number % 2 else POLICY, hurried, poll=3600)
 
@@ -93,37 +99,34 @@ def in_force(node: Node, number: int = 0) -> tuple[FaultyPod, list[str]]:
     return faulty, node.policy()
 
 
-def calls_of_first_apply(node: Node) -> list[str]:
-    faulty, _ = in_force(node)
-    calls = faulty.calls()
-    emptied(node, faulty)
-    return calls
+@dataclass(frozen=True)
+class Usual:
+    """What happens without a fault: the two policies, and nft's calls in what an agent does."""
+
+    policies: tuple[list[str], list[str]]
+    first_apply: list[str]
+    heal: list[str]
+    rollout: list[str]
+    release: list[str]
 
 
-def calls_of_rollout(node: Node) -> list[str]:
-    old, _ = in_force(node)
-    new, _ = in_force(node, 1)
-    calls = new.calls()
-    emptied(node, old, new)
-    return calls
-
-
-def calls_of_heal(node: Node) -> list[str]:
-    faulty, _ = in_force(node)
-    faulty.wait_idle()
-    damage(node, faulty)
-    until(lambda: said(faulty.pod, "healed"))
-    calls = faulty.calls()
-    emptied(node, faulty)
-    return calls
-
-
-def calls_of_release(node: Node) -> list[str]:
-    faulty, _ = in_force(node)
-    faulty.wait_idle()
-    faulty.clear()
-    faulty.pod.stop()
-    return faulty.calls()
+@pytest.fixture(scope="module")
+def usual(lab: Lab) -> Usual:
+    """The calls are those of one run, without a fault, of all that the tests disturb."""
+    with Node(lab) as node:
+        alone, first = in_force(node)
+        first_apply = alone.calls()
+        alone.wait_idle()
+        damage(node, alone)
+        until(lambda: said(alone.pod, "healed"))
+        heal = alone.calls()
+        alone.wait_idle()
+        alone.clear()
+        assert alone.pod.stop() == 0
+        release = alone.calls()
+        in_force(node)
+        new, second = in_force(node, 1)
+        return Usual((first, second), first_apply, heal, new.calls(), release)
 
 
 def damage(node: Node, faulty: FaultyPod, fault: tuple[int, How] | None = None) -> None:
@@ -135,27 +138,21 @@ def damage(node: Node, faulty: FaultyPod, fault: tuple[int, How] | None = None) 
 # --- The agent is killed ---
 
 
-def test_killed_at_every_step_of_a_first_apply(node: Node) -> None:
-    calls = calls_of_first_apply(node)
-    faulty, policy = in_force(node)
-    emptied(node, faulty)
-    for fault in kills(calls):
+def test_killed_at_every_step_of_a_first_apply(node: Node, usual: Usual) -> None:
+    for fault in kills(usual.first_apply):
         faulty = FaultyPod(node, made())
         faulty.set(*fault)
         faulty.pod.start()
         faulty.kill_when_stopped()
         faulty.pod.start()
-        settled(node, faulty, policy)
+        settled(node, faulty, usual.policies[0])
         emptied(node, faulty)
 
 
-def rollouts(node: Node, faults: Iterable[tuple[int, How]], *, killed: bool) -> None:
+def rollouts(node: Node, usual: Usual, faults: Iterable[tuple[int, How]], *, killed: bool) -> None:
     """A rollout for each fault, under load: from pod to pod, between two policies."""
-    first, first_policy = in_force(node, 0)
-    second, second_policy = in_force(node, 1)
-    policies = [first_policy, second_policy]
-    first.pod.kill()
-    second.pod.kill()
+    before, _ = in_force(node, 1)
+    before.pod.kill()
     with Flood(node.lab, rest=0.002) as flood:
         for number, fault in enumerate(faults):
             faulty = FaultyPod(node, made(number))
@@ -164,21 +161,20 @@ def rollouts(node: Node, faults: Iterable[tuple[int, How]], *, killed: bool) -> 
             if killed:
                 faulty.kill_when_stopped()
                 faulty.pod.start()
-            settled(node, faulty, policies[number % 2])
+            settled(node, faulty, usual.policies[number % 2])
             faulty.pod.kill()
     assert (flood.lost, flood.leaked) == (0, 0)
 
 
-def test_killed_at_every_step_of_a_rollout(node: Node) -> None:
+def test_killed_at_every_step_of_a_rollout(node: Node, usual: Usual) -> None:
     """Each pod takes the node over from the one before, which was killed as well."""
-    rollouts(node, kills(calls_of_rollout(node)), killed=True)
+    rollouts(node, usual, kills(usual.rollout), killed=True)
 
 
-def test_killed_at_every_step_of_a_heal(node: Node) -> None:
-    calls = calls_of_heal(node)
+def test_killed_at_every_step_of_a_heal(node: Node, usual: Usual) -> None:
     faulty, policy = in_force(node)
     with Flood(node.lab, rest=0.002) as flood:
-        for fault in kills(calls):
+        for fault in kills(usual.heal):
             faulty.wait_idle()
             damage(node, faulty, fault)
             faulty.kill_when_stopped()
@@ -187,9 +183,9 @@ def test_killed_at_every_step_of_a_heal(node: Node) -> None:
     assert (flood.lost, flood.leaked) == (0, 0)
 
 
-def test_killed_at_every_step_of_a_release(node: Node) -> None:
+def test_killed_at_every_step_of_a_release(node: Node, usual: Usual) -> None:
     """The rules are all there or all gone; the next pod takes the node, and leaves nothing."""
-    for fault in kills(calls_of_release(node)):
+    for fault in kills(usual.release):
         faulty, policy = in_force(node)
         faulty.wait_idle()
         faulty.set(*fault)
@@ -204,28 +200,24 @@ def test_killed_at_every_step_of_a_release(node: Node) -> None:
 # --- nft fails ---
 
 
-def test_nft_fails_at_every_step_of_a_first_apply(node: Node) -> None:
-    calls = calls_of_first_apply(node)
-    faulty, policy = in_force(node)
-    emptied(node, faulty)
-    for fault in failures(calls):
+def test_nft_fails_at_every_step_of_a_first_apply(node: Node, usual: Usual) -> None:
+    for fault in failures(usual.first_apply):
         faulty = FaultyPod(node, made())
         faulty.set(*fault)
         faulty.pod.start()
-        settled(node, faulty, policy)
+        settled(node, faulty, usual.policies[0])
         emptied(node, faulty)
 
 
-def test_nft_fails_at_every_step_of_a_rollout(node: Node) -> None:
-    rollouts(node, failures(calls_of_rollout(node)), killed=False)
+def test_nft_fails_at_every_step_of_a_rollout(node: Node, usual: Usual) -> None:
+    rollouts(node, usual, failures(usual.rollout), killed=False)
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
-def test_nft_goes_wrong_at_every_step_of_a_heal(node: Node, how: How) -> None:
-    calls = calls_of_heal(node)
+def test_nft_goes_wrong_at_every_step_of_a_heal(node: Node, usual: Usual, how: How) -> None:
     faulty, policy = in_force(node)
-    slow = [(number, how) for number, call in enumerate(calls, 1) if changes(call)]
-    todo = failures(calls) if how == "fails" else slow
+    slow = [(number, how) for number, call in enumerate(usual.heal, 1) if changes(call)]
+    todo = failures(usual.heal) if how == "fails" else slow
     with Flood(node.lab, rest=0.002) as flood:
         for fault in todo:
             before = len(said(faulty.pod, "healed"))
@@ -242,9 +234,9 @@ def test_nft_goes_wrong_at_every_step_of_a_heal(node: Node, how: How) -> None:
     assert not said(faulty.pod, "leftovers")
 
 
-def test_nft_fails_at_every_step_of_a_release(node: Node) -> None:
+def test_nft_fails_at_every_step_of_a_release(node: Node, usual: Usual) -> None:
     """A node must be clean after an uninstall."""
-    for fault in failures(calls_of_release(node)):
+    for fault in failures(usual.release):
         faulty, _ = in_force(node)
         faulty.wait_idle()
         faulty.set(*fault)
@@ -253,11 +245,10 @@ def test_nft_fails_at_every_step_of_a_release(node: Node) -> None:
         assert node.nft("list", "table", "bridge", "udp_security", check=False) == ""
 
 
-def test_nft_fails_when_a_superseded_pod_leaves(node: Node) -> None:
+def test_nft_fails_when_a_superseded_pod_leaves(node: Node, usual: Usual) -> None:
     """Not to know whose the rules are is no reason to remove them."""
-    calls = calls_of_release(node)
     owner, policy = in_force(node, 1)
-    for number in range(1, len(calls) + 1):
+    for number in range(1, len(usual.release) + 1):
         emptied(node, owner)
         old, _ = in_force(node)
         owner, policy = in_force(node, 1)
@@ -368,7 +359,7 @@ def test_a_pods_own_copy_is_damaged(node: Node) -> None:
 
 
 def test_clock_jumps(node: Node) -> None:
-    """Only log lines and `appliedAt` have the clock's time."""
+    """Only log lines, `appliedAt` and metrics have the clock's time."""
     past, future = "1970-01-01T00:00:00Z", "2106-02-07T06:28:15Z"
     uses = 0
 
@@ -380,8 +371,13 @@ def test_clock_jumps(node: Node) -> None:
             data[name] = text.replace("$(date ", "$(/usr/sbin/date ")
 
     faulty = FaultyPod(node, with_files(POLICY, jumping))
-    assert uses == 2
-    faulty.tool("date", f"#!/bin/sh\n[ $(($$ % 2)) = 0 ] && echo {past} || echo {future}\n")
+    assert uses == 5
+    faulty.tool(
+        "date",
+        f"#!/bin/sh\npast={past} future={future}\n"
+        'case "$*" in *%s) past=0 future=4294967295 ;; esac\n'
+        '[ $(($$ % 2)) = 0 ] && echo "$past" || echo "$future"\n',
+    )
     faulty.pod.start()
     until(lambda: said(faulty.pod, "applied"))
     for number in range(4):

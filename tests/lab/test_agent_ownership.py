@@ -50,6 +50,9 @@ def test_a_fresh_node_is_claimed_and_given_back(node: Node) -> None:
     assert pod.stop() == 0
     assert node.table() == ""
     assert said(pod, "removed") == ["all rules are removed: UDP is open again"]
+    # As in a rollout in which the old pod stops before the new one starts.
+    new = node.start(documents(ANOTHER_POLICY))
+    assert node.owners() == [new.uid]
 
 
 def test_a_second_release_does_not_take_the_node_over(node: Node) -> None:
@@ -86,14 +89,6 @@ def test_surge_hands_the_node_to_the_new_pod(node: Node) -> None:
     assert node.table() == ""
 
 
-def test_the_old_pod_may_stop_first(node: Node) -> None:
-    old = node.start()
-    assert old.stop() == 0
-    assert node.table() == ""
-    new = node.start(documents(ANOTHER_POLICY))
-    assert node.owners() == [new.uid]
-
-
 @pytest.mark.parametrize("values", [{}, KEEP], ids=["remove", "keep"])
 def test_a_rollback_hands_the_node_back_without_a_gap(node: Node, values: dict[str, Any]) -> None:
     old, new = rolled_out(node, **values)
@@ -127,7 +122,7 @@ def test_a_new_pod_that_cannot_apply_never_claims(node: Node) -> None:
 def test_two_pods_at_the_same_moment(node: Node, before: str) -> None:
     """Exactly one of them owns the node afterwards, and the table is its policy, nothing else."""
     seed = random.Random(0)
-    for _ in range(5):
+    for _ in range(3):
         if before != "nobody":
             node.start().kill()
         pods = [node.pod(documents(ANOTHER_POLICY)), node.pod(documents(POLICY))]
@@ -152,8 +147,16 @@ def test_two_pods_at_the_same_moment(node: Node, before: str) -> None:
         node.nft("delete", "table", "inet", "udp_security")
 
 
-def test_a_superseded_pod_stays_so_when_its_container_restarts(node: Node) -> None:
+def test_a_superseded_pod_removes_nothing_and_stays_so_when_its_container_restarts(
+    node: Node,
+) -> None:
     old, new = rolled_out(node)
+    table = node.table()
+    done = old.exec("remove")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"not removed: pod {new.uid} owns the rules ")
+    assert node.table() == table
+    assert check(new)[0] == 0
     old.restart_container()
     until(lambda: len(said(old, "superseded")) == 2)
     assert node.owners() == [new.uid]
@@ -183,16 +186,6 @@ def test_a_claim_ends_with_the_boot_in_which_it_was_made(node: Node) -> None:
     assert node.table() == ""
 
 
-def test_only_the_owner_removes(node: Node) -> None:
-    old, new = rolled_out(node)
-    table = node.table()
-    done = old.exec("remove")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"not removed: pod {new.uid} owns the rules ")
-    assert node.table() == table
-    assert check(new)[0] == 0
-
-
 def test_remove_is_not_healed_and_may_be_repeated(node: Node) -> None:
     pod = node.start()
     done = pod.exec("remove")
@@ -214,7 +207,7 @@ def test_remove_is_not_healed_and_may_be_repeated(node: Node) -> None:
 
 
 def test_remove_wins_over_an_apply_at_the_same_moment(node: Node) -> None:
-    for moment in (0.0, 0.1, 0.2, 0.4):
+    for moment in (0.0, 0.1, 0.3):
         pod = node.start(documents(LARGE_POLICY))
         node.nft("add", "chain", "inet", "udp_security", "theirs")
         time.sleep(moment)

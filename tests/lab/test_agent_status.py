@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from tests.lab.agents import (
@@ -19,6 +22,17 @@ from tests.lab.agents import (
     with_ruleset,
 )
 
+from udp_security.lab.pod import AgentPod
+from udp_security.lab.sandbox import rootless
+
+
+def denials(pod: AgentPod) -> dict[str, Any]:
+    """What `denials` prints."""
+    done = pod.exec("denials")
+    assert (done.returncode, done.stderr) == (0, "")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
 
 def test_applied(node: Node) -> None:
     pod = node.start(documents({**ANOTHER_POLICY, "mode": "audit", "denyAction": "reject"}))
@@ -28,6 +42,10 @@ def test_applied(node: Node) -> None:
     assert (told["mode"], told["denyAction"], told["scope"]) == ("audit", "reject", "host")
     assert (told["node"], told["heals"], told["backend"]) == ("node", 0, "nftables")
     assert len(told["generation"]) == 12 and told["appliedAt"].endswith("Z")
+    assert 0 < told["applySeconds"] < 60
+    pod.restart_container()
+    pod.wait_ready()
+    assert status(pod)["applySeconds"] == told["applySeconds"]
 
 
 def test_counters_are_the_kernels(node: Node) -> None:
@@ -45,6 +63,88 @@ def test_counters_are_the_kernels(node: Node) -> None:
     assert counters["denied"]["forward"] == {"packets": 0, "bytes": 0}
 
 
+def denied(direction: str, kind: str, elements: Iterable[str]) -> str:
+    """What puts elements into a set of denials."""
+    return f"add element inet udp_security denied.{direction}.{kind} {{ {', '.join(elements)} }}\n"
+
+
+def test_denials(node: Node) -> None:
+    pod = node.start(documents(poll=3600))
+    address, outside = node.lab.address("node"), node.lab.address("outsider")
+    for _ in range(2):
+        assert not node.lab.probe("outsider", address, OTHER, size=72, timeout=0.05).delivered
+    counted = "counter packets {0} bytes {0}00 timeout 1h expires".format
+    node.load(
+        denied("egress", "ip6", [f"fd00::1 . fd00::2 . 53 {counted(1)} 59m58s30ms"])
+        + denied("forward", "ports", [f"99 {counted(3)} 50m", f"98 {counted(1)} 5m4s"])
+    )
+    told = denials(pod)
+    assert told | {"deniedFlows": [], "deniedPorts": []} == {
+        "schemaVersion": 1,
+        "os": "linux",
+        "node": "node",
+        "mode": "enforce",
+        "deniedFlows": [],
+        "deniedPorts": [],
+    }
+    ago = [item.pop("ago") for key in ("deniedFlows", "deniedPorts") for item in told[key]]
+    one, two, three = ({"packets": number, "bytes": 100 * number} for number in (1, 2, 3))
+    assert told["deniedFlows"] == [
+        {"direction": "ingress", "source": outside, "destination": address, "port": OTHER, **two},
+        {"direction": "egress", "source": "fd00::1", "destination": "fd00::2", "port": 53, **one},
+    ]
+    assert told["deniedPorts"] == [
+        {"direction": "forward", "port": 99, **three},
+        {"direction": "ingress", "port": OTHER, **two},
+        {"direction": "forward", "port": 98, **one},
+    ]
+    expected = [0, 1, 600, 0, 3296]
+    assert all(0 <= seen - least < 30 for seen, least in zip(ago, expected, strict=True))
+
+
+def test_denials_in_full_sets(node: Node) -> None:
+    pod = node.start(documents(poll=3600))
+    # In a plain user's namespace the kernel takes no large transaction.
+    flows, ports = (100, 100) if rootless() else (1024, 4096)
+    for direction in ("ingress", "egress", "forward"):
+        counted = [f"counter packets {number + 1} bytes 28" for number in range(ports)]
+        node.load(
+            denied(
+                direction,
+                "ip",
+                (
+                    f"10.0.{i % 250}.{i // 250} . 10.1.1.1 . {i + 1} {counted[i]}"
+                    for i in range(flows)
+                ),
+            )
+            + denied(
+                direction,
+                "ip6",
+                (f"fd00::{i:x} . fd01::{i:x} . {i + 1} {counted[i]}" for i in range(flows)),
+            )
+            + denied(direction, "ports", (f"{i + 1} {counted[i]}" for i in range(ports)))
+        )
+    told = denials(pod)
+    assert len(told["deniedFlows"]) == 6 * flows
+    assert len(told["deniedPorts"]) == 3 * ports
+    packets = [flow["packets"] for flow in told["deniedFlows"]]
+    assert packets == sorted(packets, reverse=True)
+    shown = status(pod)
+    for key in ("deniedFlows", "deniedPorts"):
+        assert [{**item, "ago": 0} for item in shown[key]] == [
+            {**item, "ago": 0} for item in told[key][:20]
+        ]
+
+
+def test_iptables_cannot_tell_what_was_denied(node: Node) -> None:
+    refused = {"linux": {"backend": "iptables"}, "cluster": {"nodeCIDRs": ["192.0.2.0/24"]}}
+    pod = node.pod(documents(refused))
+    pod.start()
+    until(lambda: said(pod, "refused"))
+    told = denials(pod)
+    assert told["deniedFlows"] is told["deniedPorts"] is None
+
+
 def test_pending(node: Node) -> None:
     """Before its first look the agent knows nothing but its environment."""
     pod = node.pod()
@@ -52,7 +152,7 @@ def test_pending(node: Node) -> None:
     pod.signal(signal.SIGSTOP)
     told = status(pod)
     assert (told["healthy"], told["reason"]) == (False, "no policy was applied yet")
-    assert told["mode"] is told["version"] is told["owner"] is None
+    assert told["mode"] is told["version"] is told["owner"] is told["applySeconds"] is None
 
 
 def test_refused(node: Node) -> None:

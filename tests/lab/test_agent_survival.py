@@ -39,7 +39,7 @@ def test_killed_at_any_moment_of_an_apply(node: Node) -> None:
     seed = random.Random(1)
     made = [documents(POLICY), documents(ANOTHER_POLICY)]
     policies: list[list[str]] = []
-    for number in range(20):
+    for number in range(12):
         pod = node.pod(made[number % 2])
         pod.start()
         time.sleep(seed.random() * 0.35)
@@ -56,7 +56,7 @@ def test_restarts_leave_nothing_behind(node: Node) -> None:
     before = node.nft("-s", "list", "ruleset")
     pod = node.start()
     policy = node.policy()
-    for number in range(20):
+    for number in range(12):
         if number % 4 == 3:
             # Whoever is told before it listens has to be killed.
             until(lambda pod=pod, n=number: len(said(pod, "started")) >= n % 4)  # type: ignore[misc]

@@ -17,7 +17,7 @@ from tests.lab.agents import (
     Node,
     documents,
     heals,
-    replace,
+    hurry,
     said,
     until,
     with_files,
@@ -28,7 +28,7 @@ from tests.lab.flood import Flood
 from udp_security.lab import sandbox
 from udp_security.lab.pod import AgentPod
 
-SWAPS: Final = {"trusted": 20, "untrusted": 5, "off": 5}
+SWAPS: Final = {"trusted": 8, "untrusted": 4, "off": 4}
 # In a plain user's namespace the kernel takes no large one.
 _NETWORKS: Final = 30 if os.geteuid() or sandbox.rootless() else 100
 # 10,000 entries.
@@ -61,10 +61,6 @@ def swapped(node: Node, pod: AgentPod, times: int) -> None:
 @pytest.mark.parametrize("cache", SWAPS)
 def test_swaps_lose_and_leak_nothing(node: Node, cache: str) -> None:
     """Of 10,000 entries. While cached verdicts are trusted, each swap re-judges all flows."""
-
-    def hurry(data: dict[str, str]) -> None:
-        replace(data, "watch.sh", "_most=99\n", "_most=1\n")
-
     if cache == "trusted":
         forgetful(node.lab)
         pod = node.start(made(WIDE, change=hurry))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -43,13 +42,13 @@ def refused(node: Node, old: AgentPod, pod: AgentPod, event: str) -> str:
     """What the pod says about its trouble, after everything that holds for every trouble."""
     (reason,) = until(lambda: said(pod, event))
     policy = node.policy()
-    # It tries again, and is silent about it. Its polls are short; a line would be there by now.
-    time.sleep(1)
-    assert len(said(pod, "started")) == 1
-    assert pod.logs().count("\n") == 2
     assert check(pod) == (1, f"not in force: {reason}\n")
     assert status(pod)["reason"] == reason
     assert check(old)[0] == 0
+    # It tries again, and is silent about it. Its polls are short, and `check` looks twice, half a
+    # second apart: a line would be there by now.
+    assert len(said(pod, "started")) == 1
+    assert pod.logs().count("\n") == 2
     assert pod.stop() == 0
     assert check(old)[0] == 0
     assert (node.owners(), node.policy()) == ([old.uid], policy)

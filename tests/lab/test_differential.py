@@ -17,7 +17,7 @@ import contextlib
 import itertools
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,11 +27,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import strategies
+from tests.lab import differential
 from tests.lab.counting import Counters
 from tests.lab.differential import TABLE, Case, agree
 
 from udp_security.chart import chart_dir
-from udp_security.lab.wire import Wire
+from udp_security.lab.wire import Fate, Wire
 from udp_security.policy import Flow
 from udp_security.policy.model import DIRECTIONS
 
@@ -94,7 +95,7 @@ def agent_applies(wire: Wire, folder: Path, case: Case) -> None:
     for name in ("policy.nft", "policy.facts"):
         (folder / "policy" / name).write_text(case.files[name], encoding="utf-8")
     script = chart_dir() / "files" / "linux" / "agent.sh"
-    functions, commands, _ = script.read_text(encoding="utf-8").partition("\ncase ${1:-} in\n")
+    functions, commands, _ = script.read_text(encoding="utf-8").rpartition("\ncase ${1:-} in\n")
     assert commands, "the agent is expected to end with its commands"
     apply = f"{functions}\nSTATE={folder} SELF=a\napply applied"
     wire.run(["busybox", "sh", "-c", apply, str(script)])
@@ -229,3 +230,62 @@ def test_translated_packets(mode: str) -> None:
         assert {counted for way, counted in fates if way == direction} == {
             f"r.{direction}-pods", f"r.{direction}-services", f"denied.{direction}"
         }  # fmt: skip
+
+
+class Misleading:
+    """Instead of ``Wire.send``: tells this fate of the first call's first flow, which it does not
+    send. ``calls`` are all calls' flows."""
+
+    def __init__(self, wire: Wire, fate: Fate, drop: Callable[[], object]) -> None:
+        self._send, self._fate, self._drop = wire.send, fate, drop
+        self.calls: list[list[Flow]] = []
+
+    def __call__(self, flows: list[Flow], **options: Any) -> list[Fate]:
+        """The flows' fates."""
+        self.calls.append(flows)
+        if len(self.calls) > 1:
+            return self._send(flows, **options)
+        self._drop()
+        options["translated"] = options["translated"][1:]
+        return [self._fate, *self._send(flows[1:], **options)]
+
+
+@pytest.mark.parametrize(
+    ("last", "fate", "dropped", "complaint"),
+    [
+        pytest.param("96", Fate(False, False), 1, None, id="dropped"),
+        pytest.param("96", Fate(False, False), 0, "is dropped", id="lost"),
+        pytest.param("99", Fate(True, False), 1, "passes", id="leaked"),
+    ],
+)
+def test_what_the_machine_drops_is_sent_again(
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    last: str,
+    fate: Fate,
+    dropped: int,
+    complaint: str | None,
+) -> None:
+    """But what is missing for another reason, or passes, is told."""
+    case = Case.of(nat_values("enforce"))
+    drops = 0
+
+    def drop() -> None:
+        nonlocal drops
+        drops += dropped
+
+    misleading = Misleading(wire, fate, drop)
+    monkeypatch.setattr(wire, "send", misleading)
+    monkeypatch.setattr(differential, "dropped", lambda: drops)
+    ends = [("10.1.0.1", f"10.{last}.0.{n}") for n in range(3)]
+    flows = [Flow("ingress", ip_address(one), ip_address(other), 53) for one, other in ends]
+    with loaded(wire, case.files["policy.nft"]):
+        if complaint:
+            with pytest.raises(
+                AssertionError, match=rf"{last}\.0\.0 port 53: {complaint}; the oracle"
+            ):
+                agree(wire, case, flows)
+        else:
+            agree(wire, case, flows)
+            # The disturbed packets, the flows' first ones, and their second ones.
+            assert misleading.calls == [flows] * 3

@@ -28,10 +28,12 @@ from tests.lab.agents import (
     config_data,
     documents,
     heals,
+    hurry,
     said,
     state,
     status,
     until,
+    with_files,
 )
 from tests.lab.flood import Flood
 from tests.lab.iptables import VARIANTS, Variant
@@ -200,8 +202,9 @@ def test_a_rollback_hands_the_node_back_without_a_gap(node: FilterNode) -> None:
     assert old.exec("remove").stdout == "nothing to remove\n"
 
 
-@EITHER
-@pytest.mark.parametrize("before", ["nobody", "an old pod"])
+@pytest.mark.parametrize(
+    ("node", "before"), [("nft", "nobody"), ("legacy", "an old pod")], indirect=["node"]
+)
 def test_two_pods_at_the_same_moment(node: FilterNode, before: str) -> None:
     """Exactly one of them owns the node afterwards, and the rules are its policy's alone."""
     seed = random.Random(0)
@@ -255,7 +258,7 @@ DAMAGES: Final[Mapping[str, str]] = {
 @EITHER
 def test_damage_fails_the_check_and_is_healed(node: FilterNode) -> None:
     """`iptables -F` takes others' rules as well: then only ours come back."""
-    pod = node.start()
+    pod = node.start(with_files({**POLICY, "linux": {"backend": "iptables"}}, hurry))
     policy = node.policy()
     damages = list(DAMAGES.items())
     for number, (name, words) in enumerate(damages if node.variant == "nft" else damages[::5]):
@@ -405,6 +408,25 @@ def test_without_ip6tables(node: FilterNode, tmp_path: Path) -> None:
     assert "\nIPv6: ip6tables does not work here (" in out
     assert "\n4 owner a\n" in out
     assert "\n6 " not in out
+
+
+def test_unreadable_rules_are_not_taken_for_none(node: FilterNode, tmp_path: Path) -> None:
+    """A listing that fails once makes nobody claim the node, or load anything."""
+    folders = {name: (tmp_path / name) for name in ("bin", "state")}
+    for folder in folders.values():
+        folder.mkdir()
+    iptables.prepare(folders["state"], config_data(node.made()), node.variant)
+    iptables.call(node.run, folders["state"], "apply applied")
+    before, owners = node.policy(), node.owners()
+    for tool in ("iptables", "ip6tables"):
+        script = folders["bin"] / f"{tool}-{node.variant}-save"
+        script.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+        script.chmod(0o755)
+        code = f"PATH={folders['bin']}:$PATH\niptables_look && echo none; apply healed || echo kept"
+        out = iptables.call(node.run, folders["state"], code).stdout
+        assert "none\n" not in out and "cannot be read" in out and out.endswith("kept\n")
+        script.unlink()
+    assert (node.policy(), node.owners()) == (before, owners)
 
 
 @EITHER

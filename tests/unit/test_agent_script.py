@@ -248,7 +248,7 @@ def test_it_is_a_script_for_busybox() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "usage: agent.sh run|check|status|remove\n"
+    assert done.stderr == "usage: agent.sh run|check|status|denials|metrics|serve|remove\n"
 
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))

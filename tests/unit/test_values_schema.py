@@ -88,6 +88,8 @@ def test_other_values() -> None:
     values = defaults()
     values["presets"]["dnss"] = True
     values["presets"]["ntp"] = "yes"
+    values["metrics"]["port"] = 80
+    values["metrics"]["labels"] = {"release": 1}
     values["linux"]["pollSeconds"] = 0
     values["windows"]["pollSeconds"] = 61
     values["windows"]["scope"] = "hosts"
@@ -99,6 +101,8 @@ def test_other_values() -> None:
         f'linux.image.tag: "a b" is not allowed (it must match {_pattern("tag")})',
         'linux.nodeSelector["a/b"]: 1 is a whole number, not text (put it in quotes: "1")',
         "linux.pollSeconds: 0 is not allowed (write a number from 1 to 3600)",
+        'metrics.labels.release: 1 is a whole number, not text (put it in quotes: "1")',
+        "metrics.port: 80 is not allowed (write a number from 1024 to 65535)",
         'presets.dnss: unknown key (did you mean "dns"?)',
         'presets.ntp: "yes" is text, not true or false (write it without quotes)',
         "windows.pollSeconds: 61 is not allowed (write a number from 5 to 60)",

@@ -48,6 +48,7 @@ class Pod:
         on_stop: str = "remove",
         poll_seconds: float = 60,
         node_ip: str = NODE_IP,
+        metrics_port: int | None = None,
     ) -> None:
         self.windows = windows
         self.uid = uid
@@ -65,6 +66,7 @@ class Pod:
             "UDP_SECURITY_POD_UID": uid,
             "UDP_SECURITY_NODE_NAME": "winnode",
             "UDP_SECURITY_NODE_IP": node_ip,
+            **({"UDP_SECURITY_METRICS_PORT": str(metrics_port)} if metrics_port else {}),
         }
         self._log = self.root / "log"
         self._process: subprocess.Popen[bytes] | None = None

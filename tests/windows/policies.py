@@ -18,18 +18,25 @@ from udp_security.policy.model import Network, all_rules, canonical, networks
 def policy_json(values: Mapping[str, Any], version: str = "0.0.0") -> dict[str, Any]:
     """policy.json of merged values."""
     cluster = values["cluster"]
+    pods = _texts(networks(cluster["podCIDRs"]))
     nodes = _texts(networks(cluster["nodeCIDRs"]))
+    metrics = values["metrics"]
     return {
         "version": version,
         "mode": values["mode"],
         "denyAction": values["denyAction"],
         "scope": values["windows"]["scope"],
         "clusterCIDRs": [
-            *_texts(networks(cluster["podCIDRs"])),
+            *pods,
             *_texts(networks(cluster["serviceCIDRs"])),
             *nodes,
         ],
         "nodeCIDRs": nodes,
+        **(
+            {"metrics": {"port": metrics["port"], "from": pods + nodes}}
+            if metrics["enabled"]
+            else {}
+        ),
         "rules": [
             {
                 "name": rule.name,

@@ -20,6 +20,7 @@ def test_applied(node: Node) -> None:
     assert told["version"] == "0.0.0"
     assert told["generation"] == pod.environment["UDP_SECURITY_POLICY_SHA256"][:12]
     assert told["appliedAt"].endswith("Z")
+    assert 0 < told["applySeconds"] < 60
     assert told["counters"] == {"rules": [], "denied": {}}
     for key in ("backendReason", "cache", "deniedFlows", "deniedPorts"):
         assert told[key] is None
@@ -29,12 +30,14 @@ def test_applied(node: Node) -> None:
     ]
     assert [profile["name"] for profile in told["profiles"]] == ["Domain", "Private", "Public"]
     assert any(text.startswith("pods: ") for text in told["notGoverned"])
+    # Where nobody wants metrics, there are none.
+    assert not (pod.state / "metrics.prom").exists()
 
 
 def test_before_the_first_look(node: Node) -> None:
     told = node.pod().status()
     assert (told["healthy"], told["reason"]) == (False, "no policy was applied yet")
-    assert told["owner"] is told["appliedAt"] is None
+    assert told["owner"] is told["appliedAt"] is told["applySeconds"] is None
 
 
 def test_refused(node: Node) -> None:
@@ -47,9 +50,12 @@ def test_refused(node: Node) -> None:
 
 
 def test_superseded_and_owner(node: Node) -> None:
-    old = node.start()
+    old = node.start(metrics_port=9797)
+    old.wait_for((old.state / "metrics.prom").exists, "metrics")
     new = node.start(ANOTHER_POLICY)
     old.wait_said("superseded")
+    # Of two pods one speaks for the node.
+    old.wait_for(lambda: not (old.state / "metrics.prom").exists(), "no metrics")
     told = old.status()
     assert (told["healthy"], told["owner"], told["self"]) == (False, new.uid, old.uid)
     assert told["reason"] == f"superseded: pod {new.uid} owns this node now"

@@ -12,7 +12,8 @@ _SCRIPT = """
 $ErrorActionPreference = 'Stop'
 Import-Module (Join-Path $env:AGENT 'Firewall.psm1')
 $rule = @{
-    Direction = 'Inbound'; Action = 'Block'; LocalPort = '1-52', '54'; RemotePort = 'Any'
+    Direction = 'Inbound'; Action = 'Block'; Protocol = 'UDP'
+    LocalPort = '1-52', '54'; RemotePort = 'Any'
     LocalAddress = 'Any'; RemoteAddress = '10.0.0.0-10.0.0.9', 'fd00::1-fd00::a'
 }
 $changes = [ordered] @{

@@ -23,8 +23,10 @@ _CHUNK: Final = 10
 _PATIENCE: Final = 300.0
 _SCRIPT: Final = "/run/udp-security/policy/agent.sh"
 # The agent's own code, without the agent's rests: it calls nothing but what a heal calls. $0 is the
-# pod's copy of its script, $1 a command that leaves the functions defined.
+# pod's copy of its script, $1 a command that leaves the functions defined. What the agent remembers
+# of its quarantine goes as the kernel's set does.
 _SWAP: Final = f""". "$0"
+rm -f "$STATE/quarantine"
 for _number in $(seq {_CHUNK}); do apply healed || exit 1; done
 """
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from udp_security.bench.results import Results
 
 _EPILOG = """\b
-It needs what `demo` needs, and a C compiler. Nothing outside its own namespaces
-is touched. Numbers of a busy machine are worth little: leave it alone meanwhile.
+It needs what `demo` needs, and a C compiler. Nothing outside its own
+namespaces is touched. Numbers of a busy machine are worth little: leave it
+alone meanwhile.
 
 \b
 Examples:
@@ -27,8 +28,8 @@ Examples:
   udp-security bench --output results/
 
 \b
-Exit status: 0 measured (whether targets are reached or not), 2 something that
-is needed is missing."""
+Exit status: 0 measured (whether targets are reached or not), 2 something
+that is needed is missing."""
 
 
 @click.command(epilog=_EPILOG)

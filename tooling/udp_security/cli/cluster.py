@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +14,12 @@ import click
 from udp_security import helm
 from udp_security.cli.errors import CannotRunError, UserError
 
+#: Told how many of how many agents have answered.
+Heard = Callable[[int, int], None]
+
 _Result = TypeVar("_Result")
+# Seconds.
+_PROGRESS = 1.0
 
 
 def cluster_options(command: click.decorators.FC) -> click.decorators.FC:
@@ -48,6 +54,30 @@ def say(text: str) -> None:
     click.echo(f"... {text}", err=True)
 
 
+@asynccontextmanager
+async def counting() -> AsyncIterator[Heard]:
+    """Tells of answers on standard error while the work takes its time, a line a second."""
+    answered, asked = 0, 0
+
+    def heard(now: int, of: int) -> None:
+        nonlocal answered, asked
+        answered, asked = now, of
+
+    async def tell() -> None:
+        told = None
+        while True:
+            await asyncio.sleep(_PROGRESS)
+            if asked and (answered, asked) != told:
+                told = answered, asked
+                say(f"asked {asked} nodes, {answered} have answered")
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield heard
+    finally:
+        telling.cancel()
+
+
 def executable() -> str:
     """Helm's path; without Helm the command ends."""
     try:
@@ -56,10 +86,13 @@ def executable() -> str:
         raise CannotRunError(str(error)) from error
 
 
-def in_cluster(work: Coroutine[Any, Any, _Result], state: Callable[[], str]) -> _Result:
+def in_cluster(
+    work: Coroutine[Any, Any, _Result], state: Callable[[], str] | None = None
+) -> _Result:
     """Does the work; what the cluster doesn't do ends the command.
 
-    Ctrl-C ends it as well, with what `state` then tells of what is left behind.
+    Ctrl-C ends it as well, with what `state` then tells of what is left behind. Work that changes
+    nothing needs none.
     """
     # Imported here since it is slow and few commands need it.
     from udp_security.cluster.client import ClusterError, NoAccessError  # noqa: PLC0415
@@ -71,5 +104,6 @@ def in_cluster(work: Coroutine[Any, Any, _Result], state: Callable[[], str]) -> 
     except ClusterError as error:
         raise UserError(str(error)) from error
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted. {state()}", err=True)
+        if state:
+            click.echo(f"\nInterrupted. {state()}", err=True)
         raise click.Abort from None

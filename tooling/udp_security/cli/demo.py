@@ -25,13 +25,13 @@ from udp_security.cli.errors import debug_option
 from udp_security.cli.inputs import console
 
 _EPILOG = """\b
-It needs nft, iptables, iproute2, busybox, dnsmasq and Helm, and either root or
-a kernel that lets users make namespaces. The part about Windows needs
+It needs nft, iptables, iproute2, busybox, dnsmasq and Helm, and either root
+or a kernel that lets users make namespaces. The part about Windows needs
 PowerShell (pwsh), and is left out without it. Nothing outside its own
 namespaces is touched, and nothing stays behind.
 
 \b
-Example:
+Examples:
   udp-security demo
 
 \b

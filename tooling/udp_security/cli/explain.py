@@ -1,17 +1,19 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
-"""`udp-security explain`: what the policy does with one flow, and which rules say so."""
+"""`udp-security explain`: what becomes of one flow, why, and on which way through the node."""
+
+from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
 from ipaddress import IPv6Address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
-from udp_security.cli.errors import debug_option
+from udp_security.cli import explanation, live_flow
+from udp_security.cli.cluster import cluster_options, in_cluster, say, timeout_option
+from udp_security.cli.errors import INVALID, debug_option
 from udp_security.cli.inputs import (
     console,
     output_option,
@@ -20,14 +22,18 @@ from udp_security.cli.inputs import (
     require_valid,
     values_options,
 )
-from udp_security.cli.nearest import NearMiss, nearest
-from udp_security.policy import Decision, Flow, Policy, decide
-from udp_security.policy.model import SYSTEMS, Address, Direction, OperatingSystem, networks
-from udp_security.policy.oracle import contains, is_loopback
+from udp_security.cli.path import Plane
+from udp_security.policy import Flow, Policy
+from udp_security.policy.model import SYSTEMS, Address, Direction, OperatingSystem
 
-_NODE_PORTS = range(30000, 32768)
+if TYPE_CHECKING:
+    from udp_security.cluster.flow import LiveFlow
 
 _EPILOG = """\b
+The path is every hook on the packet's way in order; > accepts it, x denies
+it, ! would deny it (mode audit), - is not reached.
+
+\b
 Examples:
   udp-security explain -f values.yaml --direction ingress \\
       --from 10.0.0.7 --to 172.19.1.100 --port 514
@@ -35,9 +41,13 @@ Examples:
       --to 172.20.1.9 --port 53 -o json
   udp-security explain --os windows --direction egress \\
       --from 172.19.1.1 --to 172.21.0.10 --port 53
+  udp-security explain --live --node linux-a --direction ingress \\
+      --from 10.0.0.7 --to 172.19.1.100 --port 514
 
 \b
-Exit status: 0 explained (allowed or denied), 1 invalid values, 2 wrong usage."""
+Exit status: 0 explained (allowed or denied), 1 invalid values, or no policy
+is in force on the node or it can't be asked, 2 wrong usage or no access to
+the cluster."""
 
 
 def _address(_: click.Context, __: click.Parameter, value: str) -> Address:
@@ -96,10 +106,12 @@ def _port(_: click.Context, __: click.Parameter, value: str) -> int:
     "--os",
     "system",
     type=click.Choice(SYSTEMS),
-    default="linux",
-    show_default=True,
-    help="The node's operating system.",
+    help="The node's operating system; linux by default.",
 )
+@click.option("--live", is_flag=True, help="Ask a node of a running cluster, not values.")
+@click.option("--node", metavar="NAME", help="With --live: the node.")
+@timeout_option(10, "With --live: how long the node's agent may take to answer.")
+@cluster_options
 @output_option
 @debug_option
 def explain(
@@ -109,10 +121,15 @@ def explain(
     source: Address,
     destination: Address,
     port: int,
-    system: OperatingSystem,
+    system: OperatingSystem | None,
+    live: bool,
+    node: str | None,
+    timeout: int,
+    kubeconfig: str | None,
+    context: str | None,
     output: str,
 ) -> None:
-    """Say whether the policy allows a UDP flow, and why.
+    """Say whether the policy allows a UDP flow, why, and where it ends.
 
     A flow is named by its first packet: replies need no rule. The port is the flow's destination
     port. On Linux, destination and port are those after the translation of service addresses
@@ -121,160 +138,106 @@ def explain(
 
     A service reached through a NodePort on another node is judged on both nodes, and the second
     one sees the first one's address as the source.
+
+    With --live it is the policy that is in force on one node, with what the node has counted, what
+    it denied of this flow, and whether the flow's verdict is cached in conntrack.
     """
     if source.version != destination.version:
         raise click.UsageError(
             f"--from {source} and --to {destination} are of different address families "
             "(write two IPv4 or two IPv6 addresses)"
         )
-    if system == "windows" and direction == "forward":
-        raise click.UsageError(
-            "--direction forward never happens on a Windows host, whose pods no policy governs "
-            "(use ingress or egress for the host's own traffic, or --os linux)"
-        )
+    flow = Flow(direction, source, destination, port)
+    if live:
+        if node is None:
+            raise click.UsageError("--live asks one node (say which with --node)")
+        if files or settings or system:
+            raise click.UsageError(
+                "--live explains what a node has in force (leave out -f, --set and --os)"
+            )
+        _explain_live(flow, node, timeout, kubeconfig, context, output)
+        return
+    if node or kubeconfig or context:
+        raise click.UsageError("--node, --kubeconfig and --context are for --live")
+    system = system or "linux"
+    _refuse_impossible(flow, system, "or --os linux")
     report = print_problems_as_json if output == "json" else print_problems_to_stderr
     values = require_valid(files, settings, report).merged
+    plane = Plane.from_values(values) if system == "linux" else None
     policy = Policy.from_values(values, os=system)
-    flow = Flow(direction, source, destination, port)
-    decision = decide(policy, flow)
-    if _is_own(flow):
-        decision = Decision("allow", judged=False, rules=())
-    misses = nearest(policy.rules, flow) if decision.verdict == "deny" else []
-    notes = _notes(values, flow, system)
-    left_alone = not decision.judged or policy.mode == "audit"
-    if system == "windows" and direction == "ingress" and left_alone and not _is_local(flow):
-        notes.append(
-            "Windows' own rules and default decide about this inbound flow: it is closed unless "
-            "another rule of the host allows it"
-        )
+    enabled = values[system]["enabled"]
+    found = explanation.explained(policy, flow, system, plane, enabled=enabled)
     if output == "json":
-        _print_json(policy, flow, system, decision, misses, notes)
+        _print_json(explanation.as_json(found))
+        return
+    to = console()
+    to.print(_flow(flow, system))
+    explanation.print_verdict(found, to)
+    rules = found.decision.rules
+    explanation.print_reasons(found, [explanation.plain(rule.description) for rule in rules], to)
+    explanation.print_notes(found.notes, to)
+    backend = f" ({plane.backend})" if plane and enabled else ""
+    explanation.print_path(f"Path on a {system.capitalize()} node{backend}", found.path, to)
+
+
+def _explain_live(
+    flow: Flow, node: str, timeout: int, kubeconfig: str | None, context: str | None, output: str
+) -> None:
+    # Imported here since they are slow and few commands need them.
+    from udp_security.cluster.client import Client  # noqa: PLC0415
+    from udp_security.cluster.conntrack import MOST  # noqa: PLC0415
+    from udp_security.cluster.flow import NoSuchNodeError, flow_on  # noqa: PLC0415
+
+    async def work() -> LiveFlow:
+        async with Client(kubeconfig, context) as client:
+            try:
+                return await flow_on(client, node, flow, timeout)
+            except NoSuchNodeError as error:
+                raise click.UsageError(str(error)) from error
+
+    say(f"asking node {node}")
+    live = in_cluster(work())
+    _refuse_impossible(flow, live.os, "or another node")
+    found = None
+    if live.policy:
+        backend = live.told.backend if live.told else None
+        plane = Plane.from_facts(live.facts, backend) if live.facts else None
+        by_mark = flow.direction in live.cached_as
+        found = explanation.explained(live.policy, flow, live.os, plane, by_mark=by_mark)
+    decision = found.decision if found else None
+    if output == "json":
+        answer = explanation.as_json(found) if found else explanation.nothing(flow, live.os)
+        _print_json({**answer, "live": live_flow.as_json(live, flow, decision, MOST)})
     else:
-        _print_text(policy, flow, system, decision, misses, notes)
+        to = console()
+        to.print(f"{_flow(flow, live.os)}, node {node}")
+        for line in live_flow.headlines(live):
+            to.print(line, style="bold yellow")
+        if found:
+            explanation.print_verdict(found, to)
+            asides = live_flow.asides(live, found.decision)
+            explanation.print_reasons(found, asides, to)
+        for line in live_flow.lines(live, flow, MOST):
+            to.print(line)
+        if found:
+            explanation.print_notes([*found.notes, *live_flow.notes(live)], to)
+            were = "" if live.in_force else ", were this policy in force"
+            explanation.print_path(f"Path on node {node}{were}", found.path, to)
+    if not live.in_force:
+        raise click.exceptions.Exit(INVALID)
 
 
-def _notes(values: Mapping[str, Any], flow: Flow, system: OperatingSystem) -> list[str]:
-    notes: list[str] = []
-    if not values[system]["enabled"]:
-        notes.append(
-            f"{system}.enabled is false: no agent runs on {system.capitalize()} nodes, so nothing "
-            "is denied"
+def _refuse_impossible(flow: Flow, system: OperatingSystem, other: str) -> None:
+    if system == "windows" and flow.direction == "forward":
+        raise click.UsageError(
+            "--direction forward never happens on a Windows host, whose pods no policy governs "
+            f"(use ingress or egress for the host's own traffic, {other})"
         )
-    if is_loopback(flow):
-        notes.append("loopback traffic always passes")
-    elif _is_own(flow):
-        way = "goes over lo" if system == "linux" else "is loopback traffic"
-        notes.append(f"traffic between a node's own addresses {way} and is never judged")
-    return notes + (_linux_notes if system == "linux" else _windows_notes)(values["cluster"], flow)
 
 
-def _is_own(flow: Flow) -> bool:
-    """Whether a node talks to itself by one of its own addresses."""
-    return flow.source == flow.destination and flow.direction != "forward"
+def _flow(flow: Flow, system: OperatingSystem) -> str:
+    return f"{flow.direction} {flow.source} -> {flow.destination} UDP port {flow.port}, {system}"
 
 
-def _is_local(flow: Flow) -> bool:
-    """Whether the flow never leaves the node."""
-    return is_loopback(flow) or _is_own(flow)
-
-
-def _linux_notes(cluster: Mapping[str, Any], flow: Flow) -> list[str]:
-    notes = [
-        f"{flow.destination} is a service address ({cidr}), which a Linux node has replaced by a "
-        "pod's before the policy judges the flow (use the pod's address and port)"
-        for cidr in cluster["serviceCIDRs"]
-        if contains(networks([cidr]), flow.destination)
-    ]
-    if flow.port in _NODE_PORTS and flow.direction != "egress":
-        notes.append(
-            f"if {flow.port} is a NodePort, the policy judges the pod's address and port instead "
-            "(direction forward), on this node and on the pod's"
-        )
-    return notes
-
-
-def _windows_notes(cluster: Mapping[str, Any], flow: Flow) -> list[str]:
-    pods = networks(cluster["podCIDRs"])
-    if flow.direction == "egress" and contains(pods, flow.destination):
-        return [
-            f"{flow.destination} is a pod's address: where the host asks a service instead, the "
-            "policy judges the service's address and port"
-        ]
-    return []
-
-
-def _print_json(
-    policy: Policy,
-    flow: Flow,
-    system: OperatingSystem,
-    decision: Decision,
-    misses: list[NearMiss],
-    notes: list[str],
-) -> None:
-    result = {
-        "verdict": decision.verdict,
-        "judged": decision.judged,
-        "mode": policy.mode,
-        "flow": {
-            "direction": flow.direction,
-            "from": str(flow.source),
-            "to": str(flow.destination),
-            "port": flow.port,
-            "os": system,
-        },
-        "rules": [rule.name for rule in decision.rules],
-        "nearest": [{"rule": miss.rule.name, "why": list(miss.why)} for miss in misses],
-        "notes": notes,
-    }
-    click.echo(json.dumps(result, indent=2, ensure_ascii=False))
-
-
-def _print_text(
-    policy: Policy,
-    flow: Flow,
-    system: OperatingSystem,
-    decision: Decision,
-    misses: list[NearMiss],
-    notes: list[str],
-) -> None:
-    line = console().print
-    line(f"{flow.direction} {flow.source} -> {flow.destination} UDP port {flow.port}, {system}")
-    line(_verdict(policy, flow, system, decision))
-    if decision.rules:
-        line("Allowed by:")
-        for rule in decision.rules:
-            line(f"  {rule.name}{_aside(rule.description)}")
-    if misses:
-        line("Nearest rules:")
-        width = max(len(miss.rule.name) for miss in misses)
-        for miss in misses:
-            line(f"  {miss.rule.name:<{width}}  {'; '.join(miss.why)}")
-    elif decision.verdict == "deny":
-        line(f"There are no rules for IPv{flow.source.version}.")
-    for note in notes:
-        line(f"Note: {note}")
-
-
-def _aside(description: str) -> str:
-    """A description behind a rule's name, on one line whatever the user wrote."""
-    text = " ".join(description.split())
-    return f"  ({''.join(filter(str.isprintable, text))})" if text else ""
-
-
-def _verdict(policy: Policy, flow: Flow, system: OperatingSystem, decision: Decision) -> Text:
-    if not decision.judged:
-        scope = f"outside the policy's scope ({policy.scope})"
-        reason = "loopback" if _is_local(flow) else scope
-        return Text.assemble(("ALLOW", "bold green"), f": not judged: {reason}")
-    if decision.verdict == "allow":
-        return Text.assemble(("ALLOW", "bold green"))
-    if policy.mode == "audit":
-        fate = "passes and is counted" if system == "linux" else "Windows gets no rules for that"
-        return Text.assemble(
-            ("DENY", "bold yellow"),
-            f": no rule allows it; it would be denied, but {fate} (mode audit)",
-        )
-    action: str = policy.deny_action
-    if system == "windows" and action == "reject":
-        action = "drop, as Windows cannot reject"
-    return Text.assemble(("DENY", "bold red"), f": no rule allows it ({action})")
+def _print_json(answer: dict[str, Any]) -> None:
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))

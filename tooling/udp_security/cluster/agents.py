@@ -59,6 +59,7 @@ class AgentPod:
     """A pod that has a node. `current`: made from what its DaemonSet is now."""
 
     name: str
+    uid: str
     os: str
     node: str
     current: bool
@@ -73,6 +74,16 @@ class Agents:
 
     sets: tuple[AgentSet, ...]
     pods: tuple[AgentPod, ...]
+
+    def on(self, node: Node) -> tuple[AgentSet | None, AgentPod | None]:
+        """The DaemonSet that governs a node, and its pod there that counts: the newest that runs.
+
+        None for the first: nobody's node. None for the second: the pod is missing.
+        """
+        own = next((each for each in self.sets if each.os == node.os), None)
+        pods = [pod for pod in self.pods if pod.node == node.name and not pod.leaving]
+        pod = max(pods, key=lambda pod: (pod.running, pod.current), default=None)
+        return own if own and (pod or own.wants(node)) else None, pod
 
 
 async def agents_of(client: Client) -> Agents:
@@ -114,6 +125,7 @@ def _pod(item: dict[str, Any], current: set[str]) -> AgentPod:
     metadata, status = item["metadata"], item.get("status", {})
     return AgentPod(
         name=metadata["name"],
+        uid=metadata["uid"],
         os=metadata["labels"][_COMPONENT],
         node=item["spec"]["nodeName"],
         current=metadata["labels"].get(_REVISION) in current,

@@ -11,7 +11,10 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,15 +22,26 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import ConfigException, load_kube_config
-from kubernetes.aio.stream import WsApiClient
 from yaml import YAMLError
 
-#: Requests and commands that run at the same time, of all nodes together.
-PARALLEL = 100
+#: Commands that run at the same time, of all nodes together. Each has a connection of its own, and
+#: most of them only wait; with fewer, nodes that say nothing would make the others wait as well.
+PARALLEL = 500
+# So many of their connections are made at a time: on a busy machine all at once would all come too
+# late. One that is not made after so many seconds, for the node is dead, holds up no other.
+_CONNECTING = 64
+_PATIENCE = 1.0
 _AUTHENTICATION = ["BearerToken"]
+# What the API server calls the streams of a command.
+_PROTOCOL = "v4.channel.k8s.io"
 # Seconds. A list of a thousand nodes takes less than one.
 _TIMEOUT = 15.0
-_CLOSING = 0.25
+# Seconds that a WebSocket's other end has to say goodbye, and all connections together to end.
+_GOODBYE = 0.5
+_CLOSING = 1.0
+_LOOK = 0.005
+# Files that are open besides.
+_OTHER_FILES = 50
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -70,9 +84,7 @@ class Client:
                 client_configuration=configuration,
                 persist_config=False,
             )
-            configuration.connection_pool_maxsize = PARALLEL
             self._api = ApiClient(configuration)
-            self._sockets = WsApiClient(configuration)
         # Besides ConfigException: what it stumbles over in a file that is none.
         except (
             ConfigException,
@@ -88,7 +100,22 @@ class Client:
                 "(check --kubeconfig, --context and $KUBECONFIG)"
             ) from error
         self.server = configuration.host
-        self._free = asyncio.Semaphore(PARALLEL)
+        parallel = min(PARALLEL, _open_files() - _OTHER_FILES)
+        self._free = asyncio.Semaphore(parallel)
+        self._connecting = asyncio.Semaphore(_CONNECTING)
+        # The client's own class for WebSockets forgets the kubeconfig's proxy-url and
+        # tls-server-name, and waits ten seconds for the goodbye of a node that says nothing.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=parallel, ssl=self._api.rest_client.ssl_context),
+            trust_env=True,
+        )
+        self._how: dict[str, Any] = {
+            "proxy": configuration.proxy or None,
+            "proxy_headers": configuration.proxy_headers or None,
+            "server_hostname": configuration.tls_server_name or None,
+            "timeout": aiohttp.ClientWSTimeout(ws_close=_GOODBYE),
+        }
+        self._sockets: list[Any] = []
         return self
 
     async def __aexit__(
@@ -98,9 +125,11 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         await self._api.close()
-        await self._sockets.close()
+        await self._session.close()
         # Connections with TLS end a moment after they are closed.
-        await asyncio.sleep(_CLOSING)
+        last = time.monotonic() + _CLOSING
+        while any(each.fileno() >= 0 for each in self._sockets) and time.monotonic() < last:
+            await asyncio.sleep(_LOOK)
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         """One object, or a list with its `items`."""
@@ -132,16 +161,42 @@ class Client:
             if error.status != 404:
                 raise
 
-    async def open_socket(self, path: str, query: list[tuple[str, str]]) -> Any:
-        """A WebSocket to a subresource, as an async context manager."""
-        parameters = await self._sockets.param_serialize(
+    @asynccontextmanager
+    async def socket(
+        self, path: str, query: list[tuple[str, str]]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse[Any]]:
+        """A WebSocket to a subresource. Raises what aiohttp does."""
+        _, url, headers, *_ = await self._api.param_serialize(
             "GET", path, query_params=query, header_params={}, auth_settings=_AUTHENTICATION
         )
-        return (await self._sockets.call_api(*parameters, _preload_content=False)).response
+        connecting = self._session.ws_connect(
+            url, headers=headers, protocols=(_PROTOCOL,), **self._how
+        )
+        async with connecting as socket:
+            if len(self._sockets) >= 2 * PARALLEL:
+                self._sockets = [each for each in self._sockets if each.fileno() >= 0]
+            self._sockets.append(socket.get_extra_info("socket"))
+            yield socket
 
-    def turn(self) -> asyncio.Semaphore:
-        """What to hold while something runs that runs on many nodes at once."""
-        return self._free
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Callable[[], None]]:
+        """What to hold while a command runs. Gives what to call when its connection is made."""
+        async with self._free:
+            await self._connecting.acquire()
+            waiting = True
+
+            def connected() -> None:
+                nonlocal waiting
+                if waiting:
+                    waiting = False
+                    self._connecting.release()
+
+            timer = asyncio.get_running_loop().call_later(_PATIENCE, connected)
+            try:
+                yield connected
+            finally:
+                timer.cancel()
+                connected()
 
     async def _request(
         self,
@@ -170,6 +225,11 @@ class Client:
             raise NoAccessError(
                 f"{self.server} does not answer in {_TIMEOUT:.0f} s (check that the cluster runs)"
             ) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise NoAccessError(
+                f"{self.server} cannot be trusted: {error.certificate_error} (check the "
+                "kubeconfig's certificate-authority and server)"
+            ) from error
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise NoAccessError(
                 f"{self.server} cannot be reached: {error} (check that the cluster runs, and the "
@@ -189,3 +249,19 @@ class Client:
                 f"{self.server} refuses: {message} (log in as one who may administer the cluster)"
             )
         return ApiError(status, f"{self.server} refuses: {message} (HTTP {status})")
+
+
+def _open_files() -> int:
+    """How many files this process may have open: as many as it is allowed to allow itself."""
+    if sys.platform == "win32":
+        return 2 * PARALLEL
+    # Windows has no such module.
+    import resource  # noqa: PLC0415
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * PARALLEL if hard == resource.RLIM_INFINITY else min(2 * PARALLEL, hard)
+    if soft < wanted:
+        # macOS has limits besides that nobody is told of.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -49,12 +49,19 @@ class AgentPod:
         uid: str | None = None,
         name: str | None = None,
         namespace: str = "udp-security",
+        container: str = CONTAINER,
+        beside: AgentPod | None = None,
     ) -> None:
-        """LabError where the manifests ask for what the lab cannot imitate."""
+        """LabError where the manifests ask for what the lab cannot imitate.
+
+        With ``beside`` this is a further container of that pod: its uid, its name, its volumes.
+        """
         documents = list(manifests)
-        document = manifest.daemon_set(documents, CONTAINER)
-        self.uid = uid or str(uuid.uuid4())
-        self.name = name or f"{document['metadata']['name']}-{self.uid[:5]}"
+        document = manifest.daemon_set(documents, container)
+        self.uid: str = beside.uid if beside else uid or str(uuid.uuid4())
+        self.name: str = (
+            beside.name if beside else name or f"{document['metadata']['name']}-{self.uid[:5]}"
+        )
         node = NODES[node_name].address
         facts = PodFacts(
             uid=self.uid,
@@ -64,7 +71,7 @@ class AgentPod:
             host_ips=(node.v4, node.v6),
         )
         pod = manifest.pod_spec(document)
-        self._container = manifest.container_of(document, CONTAINER)
+        self._container = manifest.container_of(document, container)
         self._network = str(lab.ns(node_name).path)
         self._node_name = node_name
         self._grace = float(pod.get("terminationGracePeriodSeconds", 30))
@@ -77,16 +84,20 @@ class AgentPod:
             raise LabError("the agent's container has no command")
         self._command = [manifest.expand(str(word), self._environment) for word in words]
         self._mounts = manifest.volume_mounts(self._container)
-        self._directory = lab.directory / f"pod-{self.uid}"
-        self._directory.mkdir()
+        if beside is None:
+            self._directory = lab.directory / f"pod-{self.uid}"
+            (self._directory / "volumes").mkdir(parents=True)
+            self._volumes = volumes.make(
+                pod,
+                self._directory / "volumes",
+                lab.directory / f"files-of-{node}",
+                manifest.config_maps(documents),
+            )
+        else:
+            self._directory = beside._directory / f"container-{container}"
+            self._directory.mkdir()
+            self._volumes = beside._volumes
         (self._directory / "root").mkdir()
-        (self._directory / "volumes").mkdir()
-        self._volumes = volumes.make(
-            pod,
-            self._directory / "volumes",
-            lab.directory / f"files-of-{node}",
-            manifest.config_maps(documents),
-        )
         self._log = self._directory / "log"
         self._log.touch()
         self._launcher: subprocess.Popen[bytes] | None = None

@@ -51,15 +51,16 @@ def _first_cut(
     applying = [rule for rule in rules if os in rule.os]
     for box in boxes:
         if os in box.get("os", ALL_SYSTEMS):
-            for source, destination in _pairs(box, cluster):
+            for source, destination in pairs(box, cluster):
                 if not any(_covers(rule, box, source, destination) for rule in applying):
                     return box["direction"], canonical(source), canonical(destination), box["port"]
     return None
 
 
-def _pairs(
+def pairs(
     box: Mapping[str, Any], cluster: Mapping[str, list[str]]
 ) -> Iterator[tuple[Network, Network]]:
+    """Each source and destination of a lifeline's box (``data.lifelines``) in one family."""
     sources, destinations = (
         networks(resolve(box.get(end) or _ANY, cluster)) for end in ("from", "to")
     )

@@ -44,6 +44,11 @@ class Values:
         """The same on top of one more file."""
         return Values(self._defaults, [file, *self._files], self._settings)
 
+    def replacing(self, file: ValuesFile) -> "Values":
+        """The same with another text of the file of that name."""
+        files = [file if each.name == file.name else each for each in self._files]
+        return Values(self._defaults, files, self._settings)
+
     @property
     def names(self) -> list[str]:
         """The files' names, in order."""

@@ -52,7 +52,7 @@ def wrong_type(value: Any, schema: Mapping[str, Any], kind: str, is_set: bool) -
     if isinstance(value, (dict, list)) or value is None:
         return f"is {_type(value)}, not {wanted} (write {wanted})"
     found = f"{show(value)} is {_type(value)}, not {wanted}"
-    if kind in _REMEDIES:
+    if _has_remedy(kind, schema):
         return f"{show(value)} is not {wanted} ({_remedy(value, kind, is_set)[1]})"
     if types == ["array"]:
         return f"{found} (write {f'{{{value}}}' if is_set else f'[{show(value)}]'})"
@@ -80,7 +80,7 @@ def not_matching(value: Any, schema: Mapping[str, Any], kind: str, is_set: bool)
     `is_set`: it comes from --set.
     """
     reason, remedy = "", _limits(schema)
-    if kind in _REMEDIES:
+    if _has_remedy(kind, schema):
         reason, remedy = _remedy(value, kind, is_set)
     noun = schema.get("description", "allowed")
     return f"{show(value)} is not {noun}{f': {reason}' if reason else ''} ({remedy})"
@@ -139,6 +139,11 @@ def _limits(schema: Mapping[str, Any]) -> str:
     if "minimum" in schema and "maximum" in schema:
         return f"write a number from {schema['minimum']} to {schema['maximum']}"
     return f"it must match {schema.get('pattern')}"
+
+
+def _has_remedy(kind: str, schema: Mapping[str, Any]) -> bool:
+    """Remedies are for texts; a port that can only be a number has its limits."""
+    return kind in _REMEDIES and "string" in _types(schema)
 
 
 def _remedy(value: Any, kind: str, is_set: bool) -> tuple[str, str]:

@@ -82,7 +82,7 @@ def _rule(given: Mapping[str, Any]) -> FirewallRule:
         name=given["Name"],
         direction=given["Direction"],
         action=given["Action"],
-        protocol="UDP",
+        protocol=given["Protocol"],
         local_ports=tuple(given["LocalPort"]),
         remote_ports=tuple(given["RemotePort"]),
         local_addresses=tuple(given["LocalAddress"]),

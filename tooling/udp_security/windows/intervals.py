@@ -15,9 +15,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 
+from udp_security.policy.intervals import Interval, union
 from udp_security.policy.model import Address
-
-Interval = tuple[int, int]
 
 _IPV6 = 1 << 32
 _IPV6_END = _IPV6 + (1 << 128)
@@ -59,7 +58,7 @@ def port_bounds(texts: Iterable[str]) -> list[int] | None:
         if not (low.isdecimal() and (high.isdecimal() or not dash)):
             raise ValueError(f"{text!r} is no port, range of ports or keyword for ports")
         intervals.append(_ordered(text, int(low), int(high or low)))
-    return _bounds(intervals)
+    return union(intervals)
 
 
 def address_bounds(texts: Iterable[str], local_subnets: Sequence[str] = ()) -> list[int] | None:
@@ -79,12 +78,12 @@ def address_bounds(texts: Iterable[str], local_subnets: Sequence[str] = ()) -> l
             intervals += [subnet for subnet in subnets if low <= subnet[0] <= high]
         elif word not in _ADDRESS_KEYWORDS:
             intervals.append(_interval(text))
-    return _bounds(intervals)
+    return union(intervals)
 
 
 def bounds_of(texts: Iterable[str]) -> list[int]:
     """Addresses, ranges and subnets alone, no keyword. ValueError for anything else."""
-    return _bounds([_interval(text) for text in texts])
+    return union([_interval(text) for text in texts])
 
 
 @lru_cache(maxsize=1 << 16)
@@ -133,14 +132,3 @@ def _ordered(text: str, low: int, high: int) -> Interval:
     if low > high:
         raise ValueError(f"{text!r} ends before it begins")
     return low, high
-
-
-def _bounds(intervals: list[Interval]) -> list[int]:
-    intervals.sort()
-    bounds: list[int] = []
-    for low, high in intervals:
-        if bounds and low <= bounds[-1]:
-            bounds[-1] = max(bounds[-1], high + 1)
-        else:
-            bounds += (low, high + 1)
-    return bounds

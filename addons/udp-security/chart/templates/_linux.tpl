@@ -4,15 +4,18 @@ SPDX-License-Identifier: MIT
 */ -}}
 
 {{- /*
-What the Linux agent gets: its scripts, and the policy. `policy.nft` is the ruleset, `policy.rules` what the iptables backend
-compiles, `policy.bridge` what bridges check, `policy.facts` what the agent must know of them. In: dict "policy"
+What the Linux agent gets: its scripts without their comments, and the policy. `policy.nft` is the ruleset, `policy.rules` what
+the iptables backend compiles, `policy.bridge` what bridges check, `policy.facts` what the agent must know of them. In: dict "policy"
 (udp-security.policy) "files"; sets the texts on files. The compiler and what it compiles are there together.
 */ -}}
 {{- define "udp-security.linux.files" -}}
 {{- $x := . -}}
 {{- $linux := .policy.root.Values.linux -}}
 {{- range $path, $_ := .policy.root.Files.Glob "files/linux/*" -}}
-  {{- $_ := set $x.files (base $path) ($x.policy.root.Files.Get $path) -}}
+  {{- /* What stands before the first empty comment says whose it is; the comments behind that are a quarter of the text. */ -}}
+  {{- $parts := regexSplit "\n#\n" ($x.policy.root.Files.Get $path | replace "\r\n" "\n") 2 -}}
+  {{- $code := regexReplaceAll "(?m)^[ \t]*#( .*)?\n" (index $parts 1) "" -}}
+  {{- $_ := set $x.files (base $path) (printf "%s\n%s" (first $parts) $code) -}}
 {{- end -}}
 {{- $_ := set .files "policy.facts" (include "udp-security.linux.facts" .policy) -}}
 {{- if ne $linux.backend "iptables" -}}

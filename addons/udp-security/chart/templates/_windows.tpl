@@ -22,6 +22,16 @@ In: dict "policy" (udp-security.policy) "files"; sets the texts on files.
 {{- $all | sha256sum -}}
 {{- end -}}
 
+{{- /* What the agent learns from its environment. In: dict "root" $ "files". */ -}}
+{{- define "udp-security.windows.env" -}}
+{{- $hash := include "udp-security.windows.hash" .files -}}
+{{- include "udp-security.pod.env" (dict "root" .root "os" "windows" "hash" $hash) }}
+{{- if include "udp-security.metrics" .root }}
+- name: UDP_SECURITY_METRICS_PORT
+  value: {{ .root.Values.metrics.port | quote }}
+{{- end }}
+{{- end -}}
+
 {{- /* How the agent is called, as a YAML list of words. In: list COMMAND ARGUMENT... */ -}}
 {{- define "udp-security.windows.command" -}}
 {{- $script := `%CONTAINER_SANDBOX_MOUNT_POINT%\udp-security\config\Agent.ps1` -}}
@@ -40,6 +50,7 @@ left out: they never apply to a Windows host. In: the dict of udp-security.polic
 {{- range $key := list "podCIDRs" "serviceCIDRs" "nodeCIDRs" -}}
   {{- $cluster = concat $cluster (include "udp-security.windows.cidrs" (get $p.cluster $key) | fromJsonArray) -}}
 {{- end -}}
+{{- $nodes := include "udp-security.windows.cidrs" $p.cluster.nodeCIDRs | fromJsonArray -}}
 {{- $rules := list -}}
 {{- range $r := $p.rules -}}
   {{- if and $r.windows (ne $r.direction "forward") -}}
@@ -61,7 +72,12 @@ left out: they never apply to a Windows host. In: the dict of udp-security.polic
   "denyAction": {{ $values.denyAction | toJson }},
   "scope": {{ $values.windows.scope | toJson }},
   "clusterCIDRs": {{ $cluster | toJson }},
-  "nodeCIDRs": {{ include "udp-security.windows.cidrs" $p.cluster.nodeCIDRs }},
+  "nodeCIDRs": {{ $nodes | toJson }},
+  {{- /* Prometheus runs in a pod; what a pod sends to another node may carry its own node's address. */}}
+  {{- if $values.metrics.enabled }}
+  {{- $pods := include "udp-security.windows.cidrs" $p.cluster.podCIDRs | fromJsonArray }}
+  "metrics": {"port": {{ $values.metrics.port }}, "from": {{ concat $pods $nodes | toJson }}},
+  {{- end }}
   "rules": [
     {{- range $i, $rule := $rules }}{{ if $i }},{{ end }}
     {{ $rule }}

@@ -7,6 +7,9 @@
 #   agent.sh run      apply the policy, then watch it; on SIGTERM release the node
 #   agent.sh check    exit 0 only if the kernel holds exactly this pod's policy; one line says so, or why not
 #   agent.sh status   one JSON object (files/status.schema.json in the chart)
+#   agent.sh denials  one JSON object: every flow and port that was denied in the last hour
+#   agent.sh metrics  counters and states as Prometheus reads them, without addresses and ports
+#   agent.sh serve    answer HTTP requests for these metrics while `run` writes them: the second container of the pod
 #   agent.sh remove   remove all that is ours, unless another pod owns it
 #
 # It needs busybox ash with the applets of Alpine's image, ip, and nft or iptables; no network, no API server, nothing to install.
@@ -16,10 +19,13 @@ STOPPING=
 WOKEN=
 SLEEPING=
 # Before all else: until it has a trap, a container's first process doesn't hear SIGTERM at all.
-[ "${1:-}" != run ] || {
+case ${1:-} in
+run | serve)
     trap 'STOPPING=1; [ -z "$SLEEPING" ] || kill -9 $! 2>/dev/null' TERM INT
     trap 'WOKEN=1; [ -z "$SLEEPING" ] || kill -9 $! 2>/dev/null' USR1
-}
+    ;;
+*) ;;
+esac
 umask 077
 export LC_ALL=C PATH="${PATH:-}:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -35,6 +41,7 @@ POLL=${UDP_SECURITY_POLL_SECONDS:-30}
 ON_STOP=${UDP_SECURITY_ON_STOP:-remove}
 NODE_NAME=${UDP_SECURITY_NODE_NAME:-}
 NODE_IP=${UDP_SECURITY_NODE_IP:-}
+METRICS_PORT=${UDP_SECURITY_METRICS_PORT:-}
 POD_BRIDGE=cni0
 BACKEND=nftables
 FAILED=
@@ -49,11 +56,13 @@ HERE=${0%/*}
 . "$HERE/owner.sh"
 . "$HERE/watch.sh"
 . "$HERE/status.sh"
+. "$HERE/metrics.sh"
+. "$HERE/serve.sh"
 
 case ${1:-} in
-run | check | status | remove) "$1" ;;
+run | check | status | denials | metrics | serve | remove) "$1" ;;
 *)
-    echo "usage: agent.sh run|check|status|remove" >&2
+    echo "usage: agent.sh run|check|status|denials|metrics|serve|remove" >&2
     exit 2
     ;;
 esac

@@ -120,10 +120,12 @@ iptables_complaint() {
 # --- What the kernel holds --------------------------------------------------------------------------------------------------
 
 # Lines of FAMILY and what is there of ours: `chain NAME [counting]`, `hook BUILT-IN COUNT first|later`, and `owner UID`,
-# `standby UID`, `release NAME`. A chain that is `counting` is just as the compiler makes it.
+# `standby UID`, `release NAME`. A chain that is `counting` is just as the compiler makes it. Fails where a family that worked before
+# cannot be read now: not to know the rules is not the same as that there are none.
 iptables_look() {
     for _each in 4 6; do
-        xtables "$_each" save -t filter 2>/dev/null | awk -v family="$_each" -v self="$SELF" '
+        { xtables "$_each" save -t filter 2>/dev/null && echo whole; } | awk -v family="$_each" -v self="$SELF" '
+            $1 == "whole" { whole = 1 }
             $1 ~ /^:UDPSEC-/ { name[++n] = substr($1, 2) }
             $1 == "-A" {
                 rules[$2]++
@@ -133,6 +135,7 @@ iptables_look() {
                 if (rules[$2] == 1) first[$2] = 1
             }
             END {
+                if (!whole) exit 1
                 split("INPUT OUTPUT FORWARD", built_in, " ")
                 for (i = 1; i <= 3; i++)
                     if (hooks[built_in[i]])
@@ -154,7 +157,8 @@ iptables_look() {
                         print family, (name[i] ~ /^UDPSEC-O/ ? "owner" : "standby"), uid
                     } else print family, "chain", name[i] (said ~ /^(r|denied)\./ ? " counting" : "")
                 }
-            }'
+            }' && { [ ! -d "$STATE" ] || touch "$STATE/readable$_each" 2>/dev/null; continue; }
+        [ ! -e "$STATE/readable$_each" ] || return 1
     done
 }
 
@@ -370,7 +374,10 @@ swap_family() {
     if ! printf '%s\n' "$_seen" | grep -q "^$1 owner "; then
         announce "$1" || return 1
         _announced=1
-        _seen=$(iptables_look)
+        _seen=$(iptables_look) || {
+            withdraw "$1" "$SELF"
+            return 2
+        }
         if [ "$1" = 4 ] && [ "$(printf '%s\n' "$_seen" | iptables_owner)" != "$3" ]; then
             withdraw "$1" "$SELF"
             return 2

@@ -20,6 +20,17 @@ NFT_SECONDS=60
 # UDP timeouts of conntrack that were longer once do not show any more: never trust a cached verdict's value sooner than this.
 LEAST_QUARANTINE=300
 
+# For awk: what nft prints for a time, in seconds.
+AWK_SECONDS='
+    function seconds(text,   n, unit) {
+        for (; match(text, /^[0-9]+[a-z]+/); text = substr(text, RLENGTH + 1)) {
+            unit = substr(text, 1, RLENGTH)
+            gsub(/[0-9]/, "", unit)
+            n += text * (unit == "d" ? 86400 : unit == "h" ? 3600 : unit == "m" ? 60 : unit == "s" ? 1 : 0.001)
+        }
+        return n
+    }'
+
 # nft, but for so long only: one that hangs would end the watch.
 run_nft() {
     timeout -s KILL "$NFT_SECONDS" nft "$@"
@@ -143,31 +154,52 @@ nftables_record() {
     printf '%s\n' "$_listing" | sha256sum | cut -d ' ' -f 1
 }
 
-# Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`.
+# Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`; nothing where our first table is missing. All tables' counters are
+# listed at once, since nft reads all tables for those of one.
 nftables_counters() {
-    { run_nft list counters table $TABLE && run_nft list counters table $BRIDGE; } 2>/dev/null | awk '
+    run_nft list counters 2>/dev/null | awk -v rules="$TABLE" -v frames="$BRIDGE" '
+        $1 == "table" { table = $2 " " $3 }
         $1 == "counter" { name = $2 }
-        $1 == "packets" && sub(/^denied\./, "denied ", name) { print name, $2, $4 }
-        $1 == "packets" && name ~ /^r\./ { print "rule", name, $2, $4 }'
+        $1 != "packets" || (table != rules && table != frames) { next }
+        table == rules { there = 1 }
+        sub(/^denied\./, "denied ", name) { line[++n] = name " " $2 " " $4 }
+        name ~ /^r\./ { line[++n] = "rule " name " " $2 " " $4 }
+        END { for (i = 1; there && i <= n; i++) print line[i] }'
 }
 
-# The elements of the sets of denials whose names end with one of the words, as lines `DIRECTION KEY... PACKETS BYTES`, the most
-# packets first. denials WORD...
-denials() {
+# The elements of the sets of denials whose names end with one of the words, as lines `DIRECTION KEY... PACKETS BYTES AGO` (seconds
+# since its last packet), the most packets first. denied_elements MOST WORD...
+denied_elements() {
+    _most=$1
+    shift
     for _direction in ingress egress forward; do
-        for _kind in "$@"; do
-            run_nft list set $TABLE "denied.$_direction.$_kind" 2>/dev/null | tr ',' '\n' | sed -n -E \
-                "s/^(.*elements = \{)?[ 	]*([0-9a-f.: ]+) (timeout .*)?counter packets ([0-9]+) bytes ([0-9]+).*/$_direction \2 \4 \5/p"
-        done
-    done | sed 's/ \. / /g' | sort -k "$((${#1} > 3 ? 3 : 5)),9nr" | head -n 20
+        for _kind in "$@"; do run_nft list set $TABLE "denied.$_direction.$_kind" 2>/dev/null; done
+    done | tr ',' '\n' | awk '
+        $1 == "set" { split($2, name, "."); keys = name[3] == "ports" ? 1 : 5; lifetime = 0 }
+        $1 == "timeout" && $2 != "" { lifetime = $2 }
+        / counter / {
+            key = $1 == "elements" ? 4 : 1
+            own = left = lifetime
+            for (i = key + keys; i < NF; i += 2) {
+                if ($i == "counter") i--
+                else if ($i == "packets") packets = $(i + 1)
+                else if ($i == "bytes") bytes = $(i + 1)
+                else if ($i == "expires") left = $(i + 1)
+                else if ($i == "timeout") own = $(i + 1)
+            }
+            print name[2], (keys == 1 ? $key : $key " " $(key + 2) " " $(key + 4)), packets, bytes, own, left
+        }' | sort -k "$((${#1} > 3 ? 3 : 5)),9nr" | head -n "$_most" | awk "$AWK_SECONDS"'
+            { ago = int(seconds($(NF - 1)) - seconds($NF)); NF -= 2; print $0, ago }'
 }
 
+# nftables_denied_flows MOST
 nftables_denied_flows() {
-    denials ip ip6
+    denied_elements "$1" ip ip6
 }
 
+# nftables_denied_ports MOST
 nftables_denied_ports() {
-    denials ports
+    denied_elements "$1" ports
 }
 
 # --- Cached verdicts --------------------------------------------------------------------------------------------------------
@@ -204,6 +236,38 @@ cache_on() {
 quarantined() {
     _set=$(run_nft list set $TABLE "$(cache_set)" 2>/dev/null) || return 1
     for _slot in $(printf '%s' "$_set" | grep -o '0x[0-9a-f]\{8\}'); do echo $((_slot)); done
+}
+
+# Puts back into the set what somebody took out before its time, and remembers what is in it: lines `SET SLOT UNTIL`, in seconds since
+# the node started.
+guard_quarantine() {
+    [ -e "$STATE/purging" ] || { rm -f "$STATE/quarantine"; return 0; }
+    _set=$(cache_set)
+    _listed=$(run_nft list set $TABLE "$_set" 2>/dev/null) || return 1
+    touch "$STATE/quarantine"
+    _early=$(printf '%s\n' "$_listed" | tr ',' '\n' | awk -v set="$_set" -v now="$(($(uptime_hundredths) / 100))" \
+        -v longest="$(quarantine)" -v kept="$STATE/quarantine" -v new="$STATE/quarantine.new" "$AWK_SECONDS"'
+        match($0, /0x[0-9a-f]+ timeout /) {
+            slot = substr($0, RSTART, RLENGTH - 9)
+            sub(/.* expires /, "")
+            until[slot] = now + int(seconds($1))
+        }
+        END {
+            while ((getline line <kept) > 0) {
+                split(line, word, " ")
+                left = word[3] - now
+                if (word[1] != set || (word[2] in until) || left < 2) continue
+                if (left > longest) left = longest
+                until[word[2]] = now + left
+                print "add element inet udp_security " set " { " word[2] " timeout " left "s }"
+            }
+            printf "" >new
+            for (slot in until) print set, slot, until[slot] >new
+        }')
+    mv "$STATE/quarantine.new" "$STATE/quarantine" 2>/dev/null
+    [ -n "$_early" ] || return 0
+    printf '%s\n' "$_early" | run_nft -f - 2>/dev/null &&
+        log warn quarantine "somebody took values out of $_set that old flows may still carry: they are back, and not trusted"
 }
 
 # Whether no earlier flow can carry the values of generation $1 any more, where $2 are the numbers of other generations.
@@ -412,6 +476,7 @@ load_beside() {
 # that nothing can be added to it. Returns 1 when the kernel refuses the policy, 2 when the table is not as it was seen any more, 3
 # when there is no space to write to. nftables_swap OUTLINE OWNER
 nftables_swap() {
+    if [ -z "$1" ]; then rm -f "$STATE/quarantine"; elif [ -s "$STATE/quarantine" ]; then guard_quarantine; fi
     _generation=$(next_generation "$1")
     _hooks=judging
     case $1 in
@@ -476,6 +541,7 @@ change() {
 
 # What changes in time while the policy is in force: the cache's values come to be trusted, and the node's NAT names other ports.
 nftables_tend() {
+    guard_quarantine
     _untrusted=$(cat "$STATE/untrusted" 2>/dev/null)
     if [ -n "$_untrusted" ] && trusted "$_untrusted" ''; then
         generation "$_untrusted" trusting | change || return 1

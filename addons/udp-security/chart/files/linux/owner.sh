@@ -23,8 +23,11 @@ apply() {
 that release is gone, $(backend removal_by_hand))"
             return 1
         fi
+        _loading=$(uptime_hundredths)
         backend swap "$_outline" "$_before"
-        case $? in
+        _swapped=$?
+        _loading=$(($(uptime_hundredths) - _loading))
+        case $_swapped in
         0) break ;;
         1)
             # When the rules are others by now, not the policy was to blame.
@@ -47,6 +50,8 @@ that release is gone, $(backend removal_by_hand))"
         WOKEN=
         pause 0.3
     done
+    printf '%d.%02d\n' $((_loading / 100)) $((_loading % 100)) >"$STATE/loaded.new"
+    mv "$STATE/loaded.new" "$STATE/loaded"
     boot_id >"$STATE/claimed"
     rules_changed "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
     [ "$1" = healed ] || remember_other
@@ -83,9 +88,17 @@ retire_other() {
 # This pod has changed the rules: remembers what they are now, if they are what it loaded. Whatever else somebody made of them
 # meanwhile is healed at the next look, as at any other time. rules_changed TIME-OF-APPLY
 rules_changed() {
-    _digest=$(backend record) || _digest=unknown
+    # iptables would not tell of a change before the poll.
+    _digest=$(backend record) || { _digest=unknown; WOKEN=1; }
     echo "$_digest $1" >"$STATE/applied.new"
     mv "$STATE/applied.new" "$STATE/applied"
+}
+
+# How long the last load took, in seconds; null before the first.
+apply_seconds() {
+    _loaded=
+    read -r _loaded 2>/dev/null <"$STATE/loaded"
+    echo "${_loaded:-null}"
 }
 
 boot_id() {
@@ -106,6 +119,7 @@ stand_by() {
     FAILED="superseded: pod ${1:-unknown} owns this node now"
     printf '%s\n' "$FAILED" >"$STATE/reason"
     log info superseded "$FAILED"
+    withdraw_metrics
     stop_monitor
     _gone=0
     # The first look comes at once: the new owner may leave as soon as it is there.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: © 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
 #
-# What this pod says of itself: `check` and `status`.
+# What this pod says of itself: `check`, `status` and `denials`.
 
 # Whether the kernel holds exactly this pod's policy; says why not in $_why, and in $_owner who owns the rules.
 in_force() {
@@ -60,9 +60,9 @@ json_objects() {
             fields = ""
             for (i = 1; i <= n; i++)
                 fields = fields ",\"" name[i] "\":" (name[i] ~ /^(direction|source|destination)$/ ? "\"" $i "\"" : $i)
-            all = all ",{" substr(fields, 2) "}"
+            printf "%s{%s}", NR == 1 ? "[" : ",", substr(fields, 2)
         }
-        END { printf "[%s]", substr(all, 2) }'
+        END { print NR ? "]" : "[]" }'
 }
 
 status() {
@@ -74,29 +74,41 @@ status() {
     printf '"owner":%s,"self":%s,"mode":%s,"denyAction":%s,"scope":%s,' \
         "$(printf %s "$_owner" | json_string)" "$(printf %s "$SELF" | json_string)" "$(fact mode | json_string)" \
         "$(fact denyAction | json_string)" "$(fact scope | json_string)"
-    printf '"healthy":%s,"reason":%s,"appliedAt":%s,"heals":%s,' "$_healthy" \
+    printf '"healthy":%s,"reason":%s,"appliedAt":%s,"applySeconds":%s,"heals":%s,' "$_healthy" \
         "$({ [ "$_healthy" = true ] || printf %s "$_why"; } | json_string)" \
-        "$(cut -d ' ' -f 2 "$STATE/applied" 2>/dev/null | json_string)" "$(heals)"
+        "$(cut -d ' ' -f 2 "$STATE/applied" 2>/dev/null | json_string)" "$(apply_seconds)" "$(heals)"
     printf '"notGoverned":[%s],' "$(not_governed | while read -r _line; do printf '%s' "$_line" | json_string; done | awk '{ printf "%s%s", sep, $0; sep = "," }')"
-    printf '"cache":%s,"deniedFlows":%s,"deniedPorts":%s,"counters":%s}\n' "$(json_cache)" \
-        "$(json_list denied_flows direction source destination port packets bytes)" \
-        "$(json_list denied_ports direction port packets bytes)" "$(json_counters)"
+    printf '"cache":%s,%s,"counters":%s}\n' "$(json_cache)" "$(json_denied 20)" "$(json_counters)"
 }
 
-# Whether flows' verdicts are cached, where the policy wants that.
+# All that was denied in the last hour, as far as the sets of denials hold it.
+denials() {
+    known_backend
+    printf '{"schemaVersion":1,"os":"linux","node":%s,"mode":%s,%s}\n' \
+        "$(printf %s "$NODE_NAME" | json_string)" "$(fact mode | json_string)" "$(json_denied 99999)"
+}
+
+# The flows and ports with the most denied packets. json_denied MOST
+json_denied() {
+    printf '"deniedFlows":%s,"deniedPorts":%s' \
+        "$(json_list denied_flows "$1" direction source destination port packets bytes ago)" \
+        "$(json_list denied_ports "$1" direction port packets bytes ago)"
+}
+
 json_cache() {
-    if [ "$BACKEND" != nftables ] || ! cache_on; then
-        echo null
-    elif [ -e "$STATE/untrusted" ] || [ ! -e "$STATE/applied" ]; then
-        echo '{"trusted":false}'
-    else
-        echo '{"trusted":true}'
-    fi
+    _trusted=$(cache_trusted)
+    if [ -n "$_trusted" ]; then echo "{\"trusted\":$_trusted}"; else echo null; fi
 }
 
-# What the backend lists, or null where it cannot. json_list FUNCTION NAME...
+# `true` or `false`: whether flows' verdicts are taken from the cache; nothing where there is none.
+cache_trusted() {
+    [ "$BACKEND" = nftables ] && cache_on || return 0
+    if [ -e "$STATE/untrusted" ] || [ ! -e "$STATE/applied" ]; then echo false; else echo true; fi
+}
+
+# What the backend lists, or null where it cannot. json_list FUNCTION MOST NAME...
 json_list() {
-    _listed=$(backend "$1") || { echo null; return; }
-    shift
+    _listed=$(backend "$1" "$2") || { echo null; return; }
+    shift 2
     printf %s "$_listed" | json_objects "$@"
 }

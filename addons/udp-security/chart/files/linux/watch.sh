@@ -140,6 +140,7 @@ run() {
         _began=$(uptime_hundredths)
         # What fails is tried again soon, and ever more seldom.
         if reconcile; then RETRY=; else RETRY=$((RETRY < 1000 ? 2 * RETRY + 1 : RETRY)); fi
+        publish_metrics
         # However often others change something, this takes a quarter of a processor at most. The rests are short for a while,
         # since somebody may do several things in a row.
         _rest=$((3 * ($(uptime_hundredths) - _began)))
@@ -149,6 +150,7 @@ run() {
         [ -z "$WOKEN" ] || sleep "$((_rest / 100)).$(printf %02d $((_rest % 100)))"
         pause "$(nap "$RETRY")"
     done
+    withdraw_metrics
     stop_monitor
     release
 }

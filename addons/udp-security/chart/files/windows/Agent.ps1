@@ -10,13 +10,17 @@
     Run     apply the policy, then watch it
     Check   exit 0 only if the firewall enforces exactly this pod's policy; one line says so, or why not
     Status  one JSON object (files/status.schema.json in the chart)
+    Denials one JSON object: what was denied, which Windows cannot tell
+    Metrics what Status tells in numbers, in Prometheus's text format
+    Serve   hand out over HTTP the metrics of Run's last look: in a container of its own
     Remove  remove all that is ours, unless another pod owns it
 .PARAMETER Stopping
     With Remove: the pod is about to end, and UDP_SECURITY_ON_STOP says what becomes of the rules.
 #>
 [CmdletBinding()]
 param(
-    [Parameter(Mandatory)] [ValidateSet('Run', 'Check', 'Status', 'Remove')] [string] $Command,
+    [Parameter(Mandatory)] [ValidateSet('Run', 'Check', 'Status', 'Denials', 'Metrics', 'Serve', 'Remove')]
+    [string] $Command,
     [switch] $Stopping
 )
 

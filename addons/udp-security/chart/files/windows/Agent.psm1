@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
 #
-# The agent's four commands, and what all of them know: a hashtable `Agent`.
+# The agent's commands, and what all of them know: a hashtable `Agent`.
 
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-foreach ($module in 'Watch', 'Health', 'Removal') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+foreach ($module in 'Watch', 'Health', 'Removal', 'Serve') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
 
 function Invoke-Agent {
     <#
@@ -15,7 +15,8 @@ function Invoke-Agent {
     #>
     [OutputType([int])]
     param(
-        [Parameter(Mandatory)] [ValidateSet('Run', 'Check', 'Status', 'Remove')] [string] $Command,
+        [Parameter(Mandatory)] [ValidateSet('Run', 'Check', 'Status', 'Denials', 'Metrics', 'Serve', 'Remove')]
+        [string] $Command,
         [switch] $Stopping,
         # The folder that holds `config` and `state`.
         [Parameter(Mandatory)] [string] $Root
@@ -33,9 +34,14 @@ function Invoke-Agent {
         Poll           = [double] $(if ($env:UDP_SECURITY_POLL_SECONDS) { $env:UDP_SECURITY_POLL_SECONDS } else { 60 })
         Node           = "$env:UDP_SECURITY_NODE_NAME"
         NodeIP         = "$env:UDP_SECURITY_NODE_IP"
+        # Where the node's metrics are to be had; 0: nowhere.
+        MetricsPort    = [int] "$env:UDP_SECURITY_METRICS_PORT"
         # As in policy.json, and the firewall rules that it becomes; see Read-Policy.
         Policy         = $null
         Wanted         = $null
+        # What this pass found in the firewall, if it is as wanted, and whether the last one found another owner.
+        Seen           = $null
+        Foreign        = $false
         # The failure that was logged last, and the one of this pass.
         Said           = $null
         Failure        = $null
@@ -45,14 +51,18 @@ function Invoke-Agent {
         Changed        = $false
         # What the running agent remembers; see Read-State.
         Memory         = $null
-        # Whether it was said that the event log cannot be read, that the memory cannot be written.
+        # Whether it was said that the event log cannot be read, that the memory, that the metrics cannot be written.
         Blind          = $false
         Forgetful      = $false
+        Mute           = $false
     }
     switch ($Command) {
         'Run' { return Invoke-Run -Agent $agent }
         'Check' { return Invoke-Check -Agent $agent }
         'Status' { return Invoke-Status -Agent $agent }
+        'Denials' { return Invoke-DenialReport -Agent $agent }
+        'Metrics' { return Invoke-MetricsReport -Agent $agent }
+        'Serve' { return Invoke-Serve -Agent $agent }
         'Remove' { return Invoke-Remove -Agent $agent -Stopping:$Stopping }
     }
 }

@@ -4,7 +4,8 @@
 # From a policy to the firewall rules that mean it. Pure: nothing here touches the machine.
 #
 # In Windows Firewall a block beats every allow, and outbound traffic is open by default. So what no rule allows is blocked: block
-# rules over the complement of the allow list. Inbound traffic is closed by default, hence allow rules for what is allowed.
+# rules over the complement of the allow list. Inbound traffic is closed by default, hence allow rules for what is allowed, and
+# one for the port of the agent's metrics: the only rule for TCP, which opens and never blocks.
 
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
@@ -23,21 +24,25 @@ $script:Narrow = 8
 function ConvertTo-FirewallRule {
     <#
     .SYNOPSIS
-        The firewall rules of a policy; none in mode audit.
+        The firewall rules of a policy; in mode audit none but the one for metrics.
     .DESCRIPTION
         A flow's remote end decides whether it is judged: in scope `cluster` only a cluster's address is, in scope `host` all are.
         Loopback is in no rule. The same policy always gives the same rules, and a rule's name is the hash of what it says.
     .OUTPUTS
-        Hashtables with Name, DisplayName, Direction (Inbound, Outbound), Action (Block, Allow), LocalPort, RemotePort,
-        LocalAddress, RemoteAddress (string[]; 'Any' where all match).
+        Hashtables with Name, DisplayName, Direction (Inbound, Outbound), Action (Block, Allow), Protocol (UDP, TCP), LocalPort,
+        RemotePort, LocalAddress, RemoteAddress (string[]; 'Any' where all match).
     #>
     [OutputType([System.Collections.IList])]
     param(
-        # As in policy.json: mode, scope, clusterCIDRs, rules (name, direction, ports "low-high", from, to: CIDRs or null).
+        # As in policy.json: mode, scope, clusterCIDRs, rules (name, direction, ports "low-high", from, to: CIDRs or null); where
+        # metrics are on, metrics (port, from: CIDRs).
         [Parameter(Mandatory)] [object] $Policy
     )
 
     $firewallRules = New-Object 'System.Collections.Generic.List[object]'
+    if ($Policy.PSObject.Properties['metrics']) {
+        foreach ($rule in Get-MetricsRule -Metrics $Policy.metrics) { $firewallRules.Add($rule) }
+    }
     if ($Policy.mode -ne 'enforce') { return , $firewallRules }
     foreach ($direction in 'ingress', 'egress') {
         $given = @($Policy.rules | Where-Object { $_.direction -eq $direction })
@@ -60,12 +65,28 @@ function ConvertTo-FirewallRule {
         if ($direction -eq 'ingress') { $boxes.Allow = Get-AllowBox -Rules $rules }
         foreach ($action in 'Block', 'Allow') {
             foreach ($box in $boxes[$action]) {
-                $arguments = @{ Box = $box; Action = $action; Direction = $direction; Axis = $axis; LocalAxis = $localAxis }
+                $arguments = @{
+                    Box = $box; Action = $action; Direction = $direction; Axis = $axis; LocalAxis = $localAxis; Protocol = 'UDP'
+                }
                 foreach ($rule in ConvertFrom-Box @arguments) { $firewallRules.Add($rule) }
             }
         }
     }
     return , $firewallRules
+}
+
+function Get-MetricsRule {
+    # Lets those in who may ask for the agent's metrics.
+    [OutputType([hashtable])]
+    param([object] $Metrics)
+
+    $axis = Get-Axis -Cidrs $Metrics.from
+    $box = @{
+        Ports  = Get-PortSet -Ports "$($Metrics.port)"
+        Remote = Get-CidrSet -Axis $axis -Cidrs $Metrics.from
+        Local  = $null
+    }
+    ConvertFrom-Box -Box $box -Action 'Allow' -Direction 'ingress' -Axis $axis -LocalAxis $axis -Protocol 'TCP'
 }
 
 function Get-CidrSet {
@@ -289,7 +310,9 @@ function Get-Box {
 function ConvertFrom-Box {
     # A box's firewall rules: one, unless it has too many addresses.
     [OutputType([hashtable])]
-    param([hashtable] $Box, [string] $Action, [string] $Direction, [hashtable] $Axis, [hashtable] $LocalAxis)
+    param(
+        [hashtable] $Box, [string] $Action, [string] $Direction, [hashtable] $Axis, [hashtable] $LocalAxis, [string] $Protocol
+    )
 
     $ports = @('Any')
     if ($Box.Ports.Length -ne 2 -or $Box.Ports[1] - $Box.Ports[0] -lt 65536) {
@@ -304,14 +327,15 @@ function ConvertFrom-Box {
         $rule = @{
             Direction     = if ($inbound) { 'Inbound' } else { 'Outbound' }
             Action        = $Action
+            Protocol      = $Protocol
             LocalPort     = [string[]] $(if ($inbound) { $ports } else { 'Any' })
             RemotePort    = [string[]] $(if ($inbound) { 'Any' } else { $ports })
             LocalAddress  = [string[]] $ends.Local
             RemoteAddress = [string[]] $ends.Remote
         }
         $rule.Name = 'udp-security-' + (Get-RuleHash -Rule $rule)
-        $rule.DisplayName = 'udp-security {0} {1} UDP {2}' -f
-            $Action.ToLowerInvariant(), $Direction, (Get-ShortList -Items $ports)
+        $rule.DisplayName = 'udp-security {0} {1} {2} {3}' -f
+            $Action.ToLowerInvariant(), $Direction, $Protocol, (Get-ShortList -Items $ports)
         $rule
     }
 }
@@ -362,7 +386,7 @@ function Get-RuleHash {
     [OutputType([string])]
     param([hashtable] $Rule)
 
-    $keys = 'Direction', 'Action', 'LocalPort', 'RemotePort', 'LocalAddress', 'RemoteAddress'
+    $keys = 'Direction', 'Action', 'Protocol', 'LocalPort', 'RemotePort', 'LocalAddress', 'RemoteAddress'
     $parts = foreach ($key in $keys) { $Rule[$key] -join ',' }
     $sha = [System.Security.Cryptography.SHA256]::Create()
     try {

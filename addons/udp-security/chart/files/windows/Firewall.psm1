@@ -33,7 +33,7 @@ $script:Properties = @(
     @{ Of = 'Rule'; Name = 'Owner'; Want = '' }
     @{ Of = 'Rule'; Name = 'Platform'; Want = '' }
     @{ Of = 'Rule'; Name = 'RemoteDynamicKeywordAddresses'; Want = '' }
-    @{ Of = 'Port'; Name = 'Protocol'; Want = 'UDP' }
+    @{ Of = 'Port'; Name = 'Protocol' }
     @{ Of = 'Port'; Name = 'LocalPort' }
     @{ Of = 'Port'; Name = 'RemotePort' }
     @{ Of = 'Port'; Name = 'DynamicTarget'; Want = 'Any' }
@@ -213,7 +213,7 @@ function Add-FirewallRule {
         PolicyStore   = $script:Store
         Enabled       = 'True'
         Profile       = 'Any'
-        Protocol      = 'UDP'
+        Protocol      = $Rule.Protocol
         Direction     = $Rule.Direction
         Action        = $Rule.Action
         LocalPort     = $Rule.LocalPort

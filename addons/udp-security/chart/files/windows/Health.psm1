@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: 2026 udp-security contributors
 # SPDX-License-Identifier: MIT
 #
-# Check and Status: whether the firewall enforces exactly this pod's policy. Both look for themselves.
+# Check, Status, Denials and Metrics: whether the firewall enforces exactly this pod's policy. All look for themselves.
 
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-foreach ($module in 'Firewall', 'Node', 'State', 'Common') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+foreach ($module in 'Firewall', 'Node', 'State', 'Common', 'Metrics') {
+    Import-Module (Join-Path $PSScriptRoot "$module.psm1")
+}
 
 function Invoke-Check {
     <#
@@ -44,7 +46,7 @@ function Invoke-Status {
     $owner = $null
     $profiles = @()
     $notGoverned = @()
-    $memory = @{ AppliedAt = $null; Heals = 0 }
+    $memory = @{ AppliedAt = $null; ApplySeconds = $null; Heals = 0 }
     try {
         $memory = Read-State -Folder $Agent.State
         Read-Policy -Agent $Agent
@@ -83,6 +85,7 @@ function Invoke-Status {
         healthy       = -not $reason
         reason        = Get-TextOrNull -Text $reason
         appliedAt     = $memory.AppliedAt
+        applySeconds  = $memory.ApplySeconds
         heals         = [int] $memory.Heals
         notGoverned   = $notGoverned
         cache         = $null
@@ -95,6 +98,54 @@ function Invoke-Status {
     }
     Write-Line -Text (ConvertTo-Json -InputObject $status -Depth 5 -Compress)
     return 0
+}
+
+function Invoke-DenialReport {
+    <#
+    .SYNOPSIS
+        One JSON object that says that Windows does not tell what it denies; the exit code.
+    #>
+    [OutputType([int])]
+    param([Parameter(Mandatory)] [hashtable] $Agent)
+
+    Write-Line -Text (ConvertTo-Json -Compress -InputObject ([ordered] @{
+                schemaVersion = 1
+                os            = 'windows'
+                node          = Get-TextOrNull -Text $Agent.Node
+                mode          = if (Test-Policy -Agent $Agent) { $Agent.Policy.mode } else { $null }
+                deniedFlows   = $null
+                deniedPorts   = $null
+            }))
+    return 0
+}
+
+function Invoke-MetricsReport {
+    <#
+    .SYNOPSIS
+        The metrics of a look of its own; the exit code.
+    #>
+    [OutputType([int])]
+    param([Parameter(Mandatory)] [hashtable] $Agent)
+
+    $enforced = -not (Get-Reason -Agent $Agent)
+    $null = Test-Policy -Agent $Agent
+    $text = Get-MetricsText -Agent $Agent -Memory (Read-State -Folder $Agent.State) -Enforced $enforced
+    Write-Line -Text $text.TrimEnd()
+    return 0
+}
+
+function Test-Policy {
+    # Whether this pod has a policy that can be read.
+    [OutputType([bool])]
+    param([hashtable] $Agent)
+
+    try {
+        Read-Policy -Agent $Agent
+        return $true
+    } catch {
+        Write-Debug "no policy: $_"
+        return $false
+    }
 }
 
 function Get-TextOrNull {
@@ -149,4 +200,4 @@ function Get-RuleReason {
     Get-Idleness -Seen $seen
 }
 
-Export-ModuleMember -Function Invoke-Check, Invoke-Status
+Export-ModuleMember -Function Invoke-Check, Invoke-Status, Invoke-DenialReport, Invoke-MetricsReport

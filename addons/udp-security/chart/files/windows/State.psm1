@@ -9,13 +9,14 @@ $ErrorActionPreference = 'Stop'
 function Read-State {
     <#
     .SYNOPSIS
-        What the agent knew last: Claimed (it owned the node once), Superseded (bool), Reason, AppliedAt (text or $null), Heals
-        (count). One who forgot all of it was here before, so it may have owned the node.
+        What the agent knew last: Claimed (it owned the node once), Superseded (bool), Reason, AppliedAt (text or $null),
+        ApplySeconds (how long that took, or $null), Heals (count). One who forgot all of it was here before, so it may have
+        owned the node.
     #>
     [OutputType([hashtable])]
     param([Parameter(Mandatory)] [string] $Folder)
 
-    $state = @{ Claimed = $false; Superseded = $false; Reason = $null; AppliedAt = $null; Heals = 0 }
+    $state = @{ Claimed = $false; Superseded = $false; Reason = $null; AppliedAt = $null; ApplySeconds = $null; Heals = 0 }
     $path = Join-Path $Folder 'state.json'
     for ($try = 0; $try -lt 10; $try++) {
         if (-not (Test-Path -LiteralPath $path)) { return $state }
@@ -46,13 +47,46 @@ function Write-State {
     $path = Join-Path $Folder 'state.json'
     $text = ConvertTo-Json -InputObject $State -Compress
     if ((Test-Path -LiteralPath $path) -and [System.IO.File]::ReadAllText($path) -eq $text) { return }
-    [System.IO.File]::WriteAllText("$path.new", $text)
+    Write-Whole -Path $path -Text $text
+}
+
+function Write-Whole {
+    # Replaces a file in one step.
+    param([string] $Path, [string] $Text)
+
+    [System.IO.File]::WriteAllText("$Path.new", $Text)
     Invoke-Patiently -Block {
-        if (Test-Path -LiteralPath $path) {
-            [System.IO.File]::Replace("$path.new", $path, [NullString]::Value)
+        if (Test-Path -LiteralPath $Path) {
+            [System.IO.File]::Replace("$Path.new", $Path, [NullString]::Value)
         } else {
-            [System.IO.File]::Move("$path.new", $path)
+            [System.IO.File]::Move("$Path.new", $Path)
         }
+    }
+}
+
+function Get-MetricsPath {
+    <#
+    .SYNOPSIS
+        The file that holds the metrics of the pod's last look. It is there only while this pod speaks for the node.
+    #>
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [string] $Folder)
+
+    return Join-Path $Folder 'metrics.prom'
+}
+
+function Write-MetricsText {
+    <#
+    .SYNOPSIS
+        Leaves the metrics for who hands them out, in one step; an empty text takes them away.
+    #>
+    param([Parameter(Mandatory)] [string] $Folder, [Parameter(Mandatory)] [AllowEmptyString()] [string] $Text)
+
+    $path = Get-MetricsPath -Folder $Folder
+    if ($Text) {
+        Write-Whole -Path $path -Text $Text
+    } elseif (Test-Path -LiteralPath $path) {
+        Invoke-Patiently -Block { [System.IO.File]::Delete($path) }
     }
 }
 
@@ -179,4 +213,5 @@ function Get-BundleHash {
     }
 }
 
-Export-ModuleMember -Function Read-State, Write-State, Get-Timestamp, Test-Flag, Write-Flag, Copy-Bundle, Test-Bundle
+Export-ModuleMember -Function Read-State, Write-State, Get-MetricsPath, Write-MetricsText, Get-Timestamp, Test-Flag, Write-Flag,
+    Copy-Bundle, Test-Bundle

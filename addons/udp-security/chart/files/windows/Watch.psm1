@@ -11,7 +11,9 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-foreach ($module in 'Address', 'Firewall', 'Node', 'State', 'Common') { Import-Module (Join-Path $PSScriptRoot "$module.psm1") }
+foreach ($module in 'Address', 'Firewall', 'Node', 'State', 'Common', 'Metrics') {
+    Import-Module (Join-Path $PSScriptRoot "$module.psm1")
+}
 
 # Seconds between two looks at the event log, at a request to stop, at the owner's mark.
 $script:Tick = 2
@@ -39,10 +41,12 @@ function Invoke-Run {
     while (-not (Test-Flag -Folder $Agent.State -Name 'stopping')) {
         Read-LastChange -Agent $Agent
         Invoke-Pass -Agent $Agent
+        Publish-MetricsText -Agent $Agent
         $told = Wait-Change -Agent $Agent -Calm $calm
         $calm = 0
         if ($told -and -not $Agent.Changed) { $calm = $script:Calm }
     }
+    Publish-MetricsText -Agent $Agent
     Write-Entry -Agent $Agent -Level info -LogEvent 'stopped' -Message 'the pod ends'
     # With a container's first process all others end, the preStop hook that asked for this as well.
     while ($true) { Start-Sleep -Seconds 60 }
@@ -54,6 +58,7 @@ function Invoke-Pass {
 
     $Agent.Failure = $null
     $Agent.Changed = $false
+    $Agent.Seen = $null
     try {
         $why = Copy-Bundle -From $Agent.Config -Folder $Agent.State -Hash $Agent.Hash
         if ($why) {
@@ -89,14 +94,15 @@ function Invoke-Reconcile {
 
     # The request may have come while this pod waited for its turn.
     if (Test-Flag -Folder $Agent.State -Name 'stopping') { return }
-    if (Test-Flag -Folder $Agent.State -Name 'released') {
-        $seen = Get-FirewallState
-        if ($null -ne $seen.Owner -and $seen.Owner.Uid -eq $Agent.Uid) { Clear-Firewall -Seen $seen }
+    $memory = $Agent.Memory
+    $released = Test-Flag -Folder $Agent.State -Name 'released'
+    $seen = Get-FirewallState -MarksOnly:($memory.Superseded -and -not $released)
+    $owner = Get-Owner -Seen $seen
+    $Agent.Foreign = $owner -and $owner -ne $Agent.Uid
+    if ($released) {
+        if ($owner -eq $Agent.Uid) { Clear-Firewall -Seen $seen }
         return
     }
-    $memory = $Agent.Memory
-    $seen = Get-FirewallState -MarksOnly:$memory.Superseded
-    $owner = Get-Owner -Seen $seen
     if ($memory.Superseded -or ($memory.Claimed -and $owner -and $owner -ne $Agent.Uid)) {
         Invoke-Standby -Agent $Agent -Seen $seen
         return
@@ -116,7 +122,11 @@ function Invoke-Reconcile {
         if (-not $owner) { 'nobody owned this node' }
         Get-Difference -Wanted $Agent.Wanted -Seen $seen
     )
-    if ($difference) { Invoke-Apply -Agent $Agent -Seen $seen -LogEvent 'healed' -Why ", undone: $($difference -join ', ')" }
+    if ($difference) {
+        Invoke-Apply -Agent $Agent -Seen $seen -LogEvent 'healed' -Why ", undone: $($difference -join ', ')"
+    } else {
+        $Agent.Seen = $seen
+    }
 }
 
 function Invoke-Standby {
@@ -148,16 +158,23 @@ function Invoke-Apply {
     # Makes this pod's policy the node's, and looks whether it is. Call it alone.
     param([hashtable] $Agent, [hashtable] $Seen, [string] $LogEvent, [string] $Why = '')
 
+    $watch = [System.Diagnostics.Stopwatch]::StartNew()
     $arguments = @{ Uid = $Agent.Uid; Release = $Agent.Release; Generation = $Agent.Generation }
     Sync-Firewall -Wanted $Agent.Wanted -Seen $Seen @arguments -Interruption {
         if (Test-Flag -Folder $Agent.State -Name 'stopping') { 'the pod ends' }
     }
+    $seconds = [Math]::Round($watch.Elapsed.TotalSeconds, 3)
     $Agent.Changed = $true
     # The look that follows sees what all events until now are about.
     Read-LastChange -Agent $Agent
-    $left = Get-Difference -Wanted $Agent.Wanted -Seen (Get-FirewallState)
+    $Agent.Foreign = $false
+    $after = Get-FirewallState
+    $left = Get-Difference -Wanted $Agent.Wanted -Seen $after
     if ($left) { throw "Windows took the rules, but gives back others: $left" }
-    $change = @{ Claimed = $true; Superseded = $false; Reason = $null; AppliedAt = Get-Timestamp }
+    $Agent.Seen = $after
+    $change = @{
+        Claimed = $true; Superseded = $false; Reason = $null; AppliedAt = Get-Timestamp; ApplySeconds = $seconds
+    }
     if ($LogEvent -eq 'healed') { $change.Heals = $Agent.Memory.Heals + 1 }
     Write-Memory -Agent $Agent -Change $change
     $before = Get-Owner -Seen $Seen
@@ -211,6 +228,42 @@ function Write-Memory {
                 "cannot write to $($Agent.State): $_ (is its emptyDir full?)")
         }
         $Agent.Forgetful = $true
+    }
+}
+
+function Publish-MetricsText {
+    # Leaves the metrics of this look to the container that hands them out; takes them away where another pod's agent speaks for
+    # the node, or when this one ends.
+    param([hashtable] $Agent)
+
+    if (-not $Agent.MetricsPort) { return }
+    $text = ''
+    if (-not ($Agent.Memory.Superseded -or $Agent.Foreign -or (Test-Flag -Folder $Agent.State -Name 'stopping'))) {
+        $text = Get-MetricsText -Agent $Agent -Memory $Agent.Memory -Enforced (Test-Enforced -Agent $Agent)
+    }
+    try {
+        Write-MetricsText -Folder $Agent.State -Text $text
+        $Agent.Mute = $false
+    } catch {
+        if (-not $Agent.Mute) {
+            Write-Entry -Agent $Agent -Level warn -LogEvent 'no-metrics' -Message (
+                "cannot write to $($Agent.State): $_ (is its emptyDir full?)")
+        }
+        $Agent.Mute = $true
+    }
+}
+
+function Test-Enforced {
+    # Whether this pass found exactly this pod's policy in force.
+    [OutputType([bool])]
+    param([hashtable] $Agent)
+
+    if ($null -eq $Agent.Seen -or $Agent.Failure) { return $false }
+    try {
+        return -not (Get-Idleness -Seen $Agent.Seen)
+    } catch {
+        Write-Debug "the rules in effect cannot be read: $_"
+        return $false
     }
 }
 

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: © 2026 udp-security contributors
+# SPDX-License-Identifier: MIT
+"""Where things stand in the text of a YAML file, to the character."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+_ENDS = (MappingEndEvent, SequenceEndEvent)
+
+
+@dataclass
+class Place:
+    """A value of the file: `text[start:end]`, without the comments behind it.
+
+    `flow` collections stand in brackets. A block's `column` is that of its keys or dashes.
+    `entries` are a map's values by key, `last` is where the content of the last entry ends.
+    """
+
+    kind: str
+    start: int
+    end: int
+    flow: bool = False
+    column: int = 0
+    entries: dict[str, Place] = field(default_factory=dict)
+    last: int | None = None
+
+
+def places(text: str) -> tuple[Place | None, int]:
+    """The document's root, None if there is none; and where the document may grow no further.
+
+    ValueError: not YAML that ruamel.yaml reads.
+    """
+    try:
+        events = iter(list(YAML().parse(text)))
+    except YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    root, limit = None, len(text)
+    for event in events:
+        if isinstance(event, (AliasEvent, ScalarEvent, MappingStartEvent, SequenceStartEvent)):
+            root = _place(event, events, text)
+        elif isinstance(event, DocumentEndEvent) and event.explicit:
+            limit = event.start_mark.index
+    return root, limit
+
+
+def _place(event: Event, events: Iterator[Event], text: str) -> Place:
+    start, end = event.start_mark.index, event.end_mark.index
+    if isinstance(event, ScalarEvent):
+        return Place("scalar", start, end)
+    if isinstance(event, AliasEvent):
+        return Place("alias", start, end)
+    is_map = isinstance(event, MappingStartEvent)
+    flow = bool(event.flow_style)  # type: ignore[attr-defined]
+    place = Place("map" if is_map else "list", start, end, flow)
+    # Without properties, a block begins with its first dash; with them, that is where they end.
+    place.column = 0 if is_map else _column(text, end if text[end : end + 1] == "-" else end - 1)
+    while not isinstance(event := next(events), _ENDS):
+        if is_map:
+            if not place.entries:
+                place.column = event.start_mark.column
+            key, event = _key(event, events, text), next(events)
+        value = _place(event, events, text)
+        place.last = value.end
+        if is_map:
+            place.entries[key] = value
+    place.end = event.end_mark.index if flow or place.last is None else place.last
+    return place
+
+
+def _key(event: Event, events: Iterator[Event], text: str) -> str:
+    if isinstance(event, ScalarEvent):
+        value: Any = event.value
+        return str(value)
+    place = _place(event, events, text)
+    return text[place.start : place.end]
+
+
+def _column(text: str, index: int) -> int:
+    return index - (max(text.rfind("\n", 0, index), text.rfind("\r", 0, index)) + 1)
