@@ -12,6 +12,7 @@ import click
 
 from udp_security.cli.errors import CannotRunError, debug_option
 from udp_security.cli.inputs import console
+from udp_security.cli.tables import table
 from udp_security.helm import HelmMissingError, HelmRefusedError
 
 if TYPE_CHECKING:
@@ -83,11 +84,9 @@ def _print(results: Results) -> None:
         (report.COST_HEADER, list(map(report.cost_row, results.costs))),
         (report.FACT_HEADER, list(map(report.fact_row, results.facts))),
     ):
-        # Never wrapped: a terminal too narrow for a table shows more of one that it breaks itself.
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        # Not wrapped: a terminal too narrow for a table shows more of one that it breaks itself.
         console().print()
-        for row in (header, *rows):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            console().print("  ".join(cells).rstrip())
+        for line in table([header, *rows]):
+            console().print(line)
     for note in results.notes:
         console().print(f"Note: {note}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from udp_security.cli.fleet import age
+from udp_security.cli.tables import table
 from udp_security.cluster.denials import Denials, reasons
 from udp_security.cluster.following import Growth
 from udp_security.cluster.rollout import few
@@ -101,10 +102,6 @@ def _duration(time: timedelta) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], more: int) -> Iterator[str]:
-    """Columns as wide as they must be: a cut address is none."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
+    yield from table(rows)
     if more > 0:
         yield f"and {more} more (-o json shows all)"

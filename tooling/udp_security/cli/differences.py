@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from udp_security.cli.tables import table
 from udp_security.policy.boxes import Box, besides
 from udp_security.policy.difference import Difference, Loss
 from udp_security.policy.model import Network, PortRange, canonical
@@ -36,14 +37,14 @@ def print_difference(difference: Difference, console: Console) -> None:
         if boxes:
             rows = list(_rows(boxes))
             console.print(title, style=f"bold {style}")
-            for line in _table([_HEAD, *rows[:_ROWS]]):
+            for line in table([_HEAD, *rows[:_ROWS]]):
                 console.print(f"  {line}")
             if len(rows) > _ROWS:
                 console.print(f"  and {len(rows) - _ROWS} more")
     if difference.settings:
         console.print("Settings:", style="bold")
         rows = [(s.os, s.name, f"{s.old} -> {s.new}", s.meaning) for s in difference.settings]
-        for line in _table(rows):
+        for line in table(rows):
             console.print(f"  {line}")
     if difference.empty:
         console.print("No difference in meaning.")
@@ -149,12 +150,3 @@ def _list(texts: Iterable[str]) -> str:
     more = len(shown) - _ENTRIES
     # What says that there is one more is as long as that one.
     return ", ".join(shown) if more <= 1 else f"{', '.join(shown[:_ENTRIES])} and {more} more"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as they must be."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

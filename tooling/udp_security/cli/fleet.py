@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from udp_security.cli import tables
 from udp_security.policy.model import DIRECTIONS
 
 if TYPE_CHECKING:
@@ -34,15 +35,9 @@ def table(nodes: Sequence[NodeStatus], *, wide: bool, now: datetime | None = Non
     # A column of its own has the reason then.
     shown = 0 if wide else _REASON
     rows = [_cells(node, now, shown) + (_wide_cells(node) if wide else ()) for node in nodes]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     styles = ["bold", *map(_style, nodes)]
-    return [
-        Text(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(),
-            style,
-        )
-        for row, style in zip([head, *rows], styles, strict=True)
-    ]
+    lines = tables.table([head, *rows])
+    return [Text(line, style) for line, style in zip(lines, styles, strict=True)]
 
 
 def words(nodes: Sequence[NodeStatus], *, wide: bool) -> list[Text]:
