@@ -38,6 +38,25 @@ def test_there_is_nothing_by_default(helm: Helm) -> None:
     assert "name: metrics" not in helm.template()
 
 
+def test_the_agent_stays_the_container_that_commands_run_in(helm: Helm) -> None:
+    for on, container in ((False, None), (True, "agent")):
+        text = helm.template({"metrics": {"enabled": on}})
+        pods = [
+            document["spec"]["template"]
+            for document in yaml.load_all(text, yaml.CSafeLoader)
+            if document["kind"] == "DaemonSet"
+        ]
+        key = "kubectl.kubernetes.io/default-container"
+        assert [pod["metadata"]["annotations"].get(key) for pod in pods] == [container] * 2
+
+
+def test_the_notes_name_the_port_and_the_tcp_rule(helm: Helm) -> None:
+    notes = helm.notes({"metrics": {"enabled": True, "port": 9999}})
+    assert "  curl http://NODE:9999/metrics\n" in notes
+    assert "untouched, but for TCP 9999, which Windows nodes open to the cluster.\n" in notes
+    assert "curl" not in helm.notes({}) and "but for" not in helm.notes({})
+
+
 @pytest.mark.parametrize(
     ("values", "kinds"),
     [

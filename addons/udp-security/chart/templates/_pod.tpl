@@ -12,7 +12,10 @@ In: dict "root" $ "os" "files" (the agent's).
 labels:
   {{- merge (include "udp-security.labels" (list .root .os) | fromYaml) ($values.podLabels | default dict) | toYaml | nindent 2 }}
 annotations:
-  {{- merge (dict "checksum/config" (toYaml .files | sha256sum)) ($values.podAnnotations | default dict) | toYaml | nindent 2 }}
+  {{- $ours := dict "checksum/config" (toYaml .files | sha256sum) -}}
+  {{- /* kubectl says which container it took, unless it is told. */ -}}
+  {{- if .root.Values.metrics.enabled }}{{ $_ := set $ours "kubectl.kubernetes.io/default-container" "agent" }}{{ end -}}
+  {{- merge $ours ($values.podAnnotations | default dict) | toYaml | nindent 2 }}
 {{- end -}}
 
 {{- /*
