@@ -16,7 +16,7 @@ from tests.lab.flood import Flood
 
 from udp_security.lab.pod import AgentPod
 
-KILLS = 60
+KILLS = 100
 
 
 def tools_of(pod: AgentPod) -> list[int]:

@@ -235,7 +235,10 @@ cache_on() {
 # The slots that must not be trusted; the number of slots stands for all. Fails where no table has the set.
 quarantined() {
     _set=$(run_nft list set $TABLE "$(cache_set)" 2>/dev/null) || return 1
-    for _slot in $(printf '%s' "$_set" | grep -o '0x[0-9a-f]\{8\}'); do echo $((_slot)); done
+    # What somebody takes out just now is remembered all the same.
+    _remembered=$(awk -v set="$(cache_set)" -v now="$(($(uptime_hundredths) / 100))" '$1 == set && $3 - now >= 2 { print $2 }' \
+        "$STATE/quarantine" 2>/dev/null)
+    for _slot in $(printf '%s' "$_set" | grep -o '0x[0-9a-f]\{8\}') $_remembered; do echo $((_slot)); done
 }
 
 # Puts back into the set what somebody took out before its time, and remembers what is in it: lines `SET SLOT UNTIL`, in seconds since

@@ -218,7 +218,8 @@ remove() {
     fi
     # Tells the running agent not to heal what is about to happen.
     [ ! -d "$STATE" ] || touch "$STATE/released"
-    backend remove "$_owner" || {
+    # The running agent may have been quicker.
+    backend remove "$_owner" || { _outline=$(backend look) && [ -z "$_outline" ]; } || {
         rm -f "$STATE/released"
         echo "not removed: pod $(backend look | backend owner) took the rules over" >&2
         return 1

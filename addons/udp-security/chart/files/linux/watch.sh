@@ -60,8 +60,8 @@ more than its $((MONITOR_KILOBYTES / 1024)) MiB): foreign changes are undone at 
                 index($0, "udp_security") || (nat != "" && /nat|kube-proxy|hostport/) || /^# ERROR/ { ours = 1 }
                 ours && /^# (new generation|ERROR)/ { system(wake); ours = 0 }
                 second != systime() { second = systime(); lines = 0; many = 64 }
-                # In a storm: to be woken for each line would cost more than to read it.
-                ++lines == many { system("sleep 0.1"); many *= 2 }'
+                # In a storm of others: to be woken for each line would cost more than to read it.
+                ++lines >= many && !ours { system("sleep 0.1"); many *= 2 }'
             stop_monitor
             rm -f "$STATE/monitor"
             kill -USR1 $$
