@@ -189,7 +189,30 @@ def test_what_would_not_be_valid_is_not_written(run: Run, tmp_path: Path) -> Non
     assert (tmp_path / "values.yaml").read_text() == text
 
 
+def test_what_agents_printed_on_nodes(run: Run, tmp_path: Path) -> None:
+    """One behind the other; the same flow on two nodes is one, and its packets count together."""
+    flow: dict[str, Any] = {"direction": "ingress", "source": "10.1.0.7"}
+    flow |= {"destination": "172.19.1.100"}
+    flow |= {"port": 514, "packets": 6, "bytes": 600, "ago": 7}
+    nodes = [
+        {"schemaVersion": 1, "os": "linux", "node": node, "mode": "audit", "deniedFlows": flows}
+        for node, flows in (("node-a", [flow]), ("node-b", [flow]), ("node-c\x1b", None))
+    ]
+    text = "\n".join(map(json.dumps, nodes)) + "\n"
+    (tmp_path / "denials.json").write_text(text)
+    answer = suggest(run, "-f", "values.yaml", "-o", "json")
+    assert "Note: node-c: its agent cannot tell flows" in answer.stderr
+    (rule,) = json.loads(answer.stdout)["rules"]
+    assert (rule["packets"], rule["nodes"]) == (12, ["node-a", "node-b"])
+    assert (rule["rule"]["from"], rule["rule"]["ports"]) == (["10.1.0.7"], [514])
+    (tmp_path / "denials.json").write_text(text + "{")
+    assert "denials.json:4:2: not JSON" in suggest(run, "-f", "values.yaml", exit_code=1).stderr
+
+
 BAD_DENIALS = [
+    ("", "denials.json:1:1: not JSON"),
+    ('{"schemaVersion": 1, "deniedFlows": 7}', "deniedFlows: not a list"),
+    ('{"schemaVersion": 1, "deniedFlows": [{}]}', "deniedFlows[0].source: is missing"),
     ("{", "denials.json:1:2: not JSON"),
     ("[]", "schemaVersion is not 1"),
     ('{"schemaVersion": 2, "flows": []}', "schemaVersion is not 1"),

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from udp_security.cluster.client import Client
 from udp_security.cluster.execution import Answer, assert_reached
 from udp_security.cluster.names import names_of
 from udp_security.cluster.node_denials import NodeDenials, Source, ask, read, sources_of
 from udp_security.cluster.rollout import few
+from udp_security.policy.aggregation import merged, merged_ports
 from udp_security.policy.denied import DeniedFlow, DeniedPort
-from udp_security.policy.model import DIRECTIONS, Address
 
 
 @dataclass(frozen=True)
@@ -73,31 +72,9 @@ async def denials_of(
         since=since,
         nodes=tuple(nodes),
         flows=merged((flow for node in nodes for flow in node.flows), names.known),
-        ports=_merged_ports(port for node in nodes for port in node.ports),
+        ports=merged_ports(port for node in nodes for port in node.ports),
         notes=names.notes,
     )
-
-
-def merged(flows: Iterable[DeniedFlow], names: Mapping[Address, str]) -> tuple[DeniedFlow, ...]:
-    """The same flow of several nodes as one, with names; the most packets first."""
-    same: defaultdict[Any, list[DeniedFlow]] = defaultdict(list)
-    for flow in flows:
-        same[flow.os, flow.direction, flow.source, flow.destination, flow.port].append(flow)
-    found = [
-        replace(
-            parts[0],
-            **_sum(parts),
-            source_name=names.get(parts[0].source),
-            destination_name=names.get(parts[0].destination),
-        )
-        for parts in same.values()
-    ]
-
-    def order(flow: DeniedFlow) -> Any:
-        ends = flow.source.version, flow.source, flow.destination
-        return -flow.packets, DIRECTIONS.index(flow.direction), ends, flow.port
-
-    return tuple(sorted(found, key=order))
 
 
 def reasons(nodes: Iterable[NodeDenials]) -> list[str]:
@@ -107,21 +84,3 @@ def reasons(nodes: Iterable[NodeDenials]) -> list[str]:
         if node.reason:
             same[node.reason].append(node.node)
     return [f"{few(names)}: {reason}" for reason, names in same.items()]
-
-
-def _merged_ports(ports: Iterable[DeniedPort]) -> tuple[DeniedPort, ...]:
-    same: defaultdict[Any, list[DeniedPort]] = defaultdict(list)
-    for port in ports:
-        same[port.os, port.direction, port.port].append(port)
-    found = [replace(parts[0], **_sum(parts)) for parts in same.values()]
-    return tuple(sorted(found, key=lambda p: (-p.packets, DIRECTIONS.index(p.direction), p.port)))
-
-
-def _sum(parts: list[DeniedFlow] | list[DeniedPort]) -> dict[str, Any]:
-    """What becomes of the fields that differ between nodes."""
-    return {
-        "packets": sum(part.packets for part in parts),
-        "bytes": sum(part.bytes for part in parts),
-        "nodes": tuple(sorted({node for part in parts for node in part.nodes})),
-        "last_seen": max((part.last_seen for part in parts if part.last_seen), default=None),
-    }
