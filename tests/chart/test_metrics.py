@@ -132,8 +132,31 @@ def test_the_alerts_watch_this_release(found: dict[str, Any]) -> None:
     (down,) = (rule for rule in group["rules"] if rule.get("alert") == "UdpSecurityAgentDown")
     # Prometheus calls the job by the Service.
     selectors = re.findall(r"up({.*?})", down["expr"])
-    assert len(selectors) == 4
+    assert len(selectors) == 7
     assert set(selectors) == {'{job="fence-metrics", namespace="n"}'}
+
+
+def test_the_alerts_watch_this_releases_rollouts(helm: Helm, found: dict[str, Any]) -> None:
+    (group,) = found["PrometheusRule"]["spec"]["groups"]
+    (stuck,) = (rule for rule in group["rules"] if rule.get("alert") == "UdpSecurityRolloutStuck")
+    selectors = re.findall(r'{\s*namespace="(.*?)", daemonset=~"(.*?)"\s*}', stuck["expr"])
+    assert len(selectors) == 3
+    ((namespace, names),) = set(selectors)
+    text = helm.template({"nameOverride": "fence"}, release="r", namespace="n")
+    sets = [
+        document["metadata"]
+        for document in yaml.load_all(text, yaml.CSafeLoader)
+        if document["kind"] == "DaemonSet"
+    ]
+    assert len(sets) == len(SYSTEMS)
+    for metadata in sets:
+        assert metadata["namespace"] == namespace
+        assert re.fullmatch(names, metadata["name"])
+
+
+def test_a_node_cannot_feed_more_than_an_agent_has(found: dict[str, Any]) -> None:
+    """500 rules, the others in three directions, and some twenty."""
+    assert 530 < found["ServiceMonitor"]["spec"]["sampleLimit"] <= 1000
 
 
 def test_the_dashboard_is_one_for_grafanas_sidecar(found: dict[str, Any]) -> None:

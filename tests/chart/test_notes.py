@@ -46,6 +46,12 @@ def test_audit_says_that_nothing_is_denied(helm: Helm) -> None:
     assert "ENFORCE" not in notes and "reject" not in notes
 
 
+def test_what_audit_does_not_do(helm: Helm) -> None:
+    words = "  No effect:      linux.prefilter, because mode is audit\n"
+    assert words in helm.notes({"mode": "audit", "linux": {"prefilter": True}})
+    assert words not in helm.notes({"linux": {"prefilter": True}})
+
+
 def test_reject_and_scope(helm: Helm) -> None:
     values = {"linux": {"scope": "cluster"}, "windows": {"scope": "host"}}
     notes = helm.notes({"denyAction": "reject", **values})

@@ -3,14 +3,16 @@
 """When the chart's alerts fire, and when not, by `promtool test rules`.
 
 Series are written as promtool has them, with a sample a minute or other `interval`: `1x5 0x3` is
-six times 1, four times 0.
+six times 1, four times 0. A failed scrape is `stale`: Prometheus marks the series so, and it is not
+there until the next sample.
 """
 
 from __future__ import annotations
 
+import random
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,17 @@ DOCS = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 SCRAPED = 'namespace="udp-security",job="udp-security-metrics"'
 LABELS = {"namespace": "udp-security", "job": "udp-security-metrics"}
 QUIET = 8 * 60
+# Scrapes of half an hour, true where they succeed. Alerts are judged at full minutes, where those
+# of EVERY_SECOND fail.
+EVERY_SECOND = [number % 2 == 1 for number in range(60)]
+RANDOM = random.Random(36)
+TWO_OF_FIVE = [RANDOM.random() < 0.4 for _ in range(60)]
 
 
 @dataclass(frozen=True)
 class Case:
     """Of `alert` nothing is firing at the minutes `silent`; at those of `firing` it is for what the
-    labels name, `value` being what its texts tell.
+    labels name (an empty one: it has none), `value` being what its texts tell.
     """
 
     name: str
@@ -65,6 +72,24 @@ def info(node: str, os: str, generation: str) -> str:
     return f"udp_security_info{{{labels}}}"
 
 
+def daemonset(
+    metric: str, name: str = "udp-security-linux", namespace: str = "udp-security"
+) -> str:
+    """As kube-state-metrics has it, scraped by kube-prometheus-stack's job."""
+    labels = f'namespace="{namespace}",daemonset="{name}",job="kube-state-metrics",instance="k"'
+    return f"kube_daemonset_status_{metric}_number_scheduled{{{labels}}}"
+
+
+def scraped(value: int, successes: Sequence[bool]) -> str:
+    """A metric with this value."""
+    return " ".join(str(value) if success else "stale" for success in successes)
+
+
+def seen_up(successes: Sequence[bool]) -> str:
+    """What Prometheus itself says of the scrapes."""
+    return " ".join(str(int(success)) for success in successes)
+
+
 def denials(*phases: tuple[int, int]) -> str:
     """A counter that grows by so many packets a second for so many minutes."""
     total = 0
@@ -85,12 +110,74 @@ CASES = [
         labels={"node": "a"},
     ),
     Case(
+        "every second scrape fails",
+        "UdpSecurityNotEnforced",
+        {
+            enforced("a"): scraped(0, EVERY_SECOND),
+            enforced("b"): scraped(1, EVERY_SECOND),
+        },
+        silent=(2,),
+        firing=(4, 12, 21, 29),
+        labels={"node": "a"},
+        interval="30s",
+    ),
+    Case(
+        "three of five scrapes fail",
+        "UdpSecurityNotEnforced",
+        {enforced("a"): scraped(0, TWO_OF_FIVE), enforced("b"): scraped(1, TWO_OF_FIVE)},
+        firing=(8, 12, 16, 20, 24, 28),
+        labels={"node": "a"},
+        interval="30s",
+    ),
+    Case(
+        "single scrapes fail, a node restarts, a look comes too early",
+        "UdpSecurityNotEnforced",
+        {
+            enforced("a"): "1x9 stale 1x30",
+            enforced("b"): "1x9 stale stale stale stale 1x30",
+            enforced("c"): "1x9 stale stale 0 1x30",
+        },
+        silent=(5, 6, 7, 8, 9, 20),
+        interval="30s",
+    ),
+    Case(
         "an agent stops answering for a while",
         "UdpSecurityAgentDown",
         {up("a"): "1x5 0x10 1x9", up("b"): "1x26"},
-        silent=(5, 10, 17),
+        silent=(5, 10, 22),
         firing=(11, 16),
         labels={"node": "a", "instance": "1"},
+    ),
+    Case(
+        "every second scrape fails, and none any more",
+        "UdpSecurityAgentDown",
+        # Judged after a scrape that succeeds.
+        {up("a"): f"1x40 {seen_up(EVERY_SECOND)} 1x60", up("b"): "1x160"},
+        silent=(20, 24, 57, 70),
+        firing=(40, 48),
+        labels={"node": "a", "instance": "1"},
+        interval="30s",
+    ),
+    Case(
+        "three of five scrapes fail",
+        "UdpSecurityAgentDown",
+        {up("a"): seen_up(TWO_OF_FIVE), up("b"): "1x60"},
+        firing=(21, 25, 29),
+        labels={"node": "a", "instance": "1"},
+        interval="30s",
+    ),
+    Case(
+        "single scrapes fail, a node restarts",
+        "UdpSecurityAgentDown",
+        {
+            up("a"): "1x9 0 1x9 0 1x9 0 1x40",
+            up("b"): "1x9 0x8 1x50",
+            up("c"): "1x40 0x8 1x20",
+            # Its image is loaded for four minutes.
+            up("d"): "0x8 1x60",
+        },
+        silent=(4, 5, 7, 10, 12, 15, 17, 20, 25, 30),
+        interval="30s",
     ),
     Case(
         "a node is gone, and forgotten after an hour",
@@ -207,16 +294,95 @@ CASES = [
             info("b", "linux", "two"): "_x30 1x35",
             info("c", "windows", "three"): "1x66",
         },
-        silent=(5, 19, 31),
+        silent=(5, 19, 37),
         firing=(20, 30),
         labels={"os": "linux"},
         value="2",
+    ),
+    Case(
+        "a rollout stops halfway, and every second scrape fails",
+        "UdpSecurityGenerationsDiffer",
+        {
+            info("a", "linux", "two"): scraped(1, EVERY_SECOND),
+            info("b", "linux", "one"): f"_ {scraped(1, EVERY_SECOND)}",
+        },
+        silent=(14,),
+        firing=(16, 23, 29),
+        labels={"os": "linux"},
+        value="2",
+        interval="30s",
+    ),
+    Case(
+        "nodes get a policy one after the other",
+        "UdpSecurityGenerationsDiffer",
+        {
+            info("a", "linux", "one"): "1x5 stale",
+            info("a", "linux", "two"): "_x5 1x40",
+            info("b", "linux", "one"): "1x12 stale",
+            info("b", "linux", "two"): "_x12 1x33",
+        },
+        silent=(6, 13, 18, 22, 40),
     ),
     Case(
         "a policy without a name",
         "UdpSecurityGenerationsDiffer",
         {info("a", "linux", "one"): "1x30", info("b", "linux", ""): "1x30"},
         silent=(20, 30),
+    ),
+    Case(
+        "the only node refuses a policy, which is taken back",
+        "UdpSecurityRolloutStuck",
+        {
+            daemonset("updated"): "1x5 0x40 1x20",
+            daemonset("desired"): "1x66",
+            # What the agents themselves say does not change.
+            enforced("a"): "1x66",
+            daemonset("updated", "udp-security-windows"): "1x66",
+            daemonset("desired", "udp-security-windows"): "1x66",
+            daemonset("updated", "udp-security-windows", "another"): "0x66",
+            daemonset("desired", "udp-security-windows", "another"): "1x66",
+            daemonset("updated", "node-exporter"): "0x66",
+            daemonset("desired", "node-exporter"): "1x66",
+        },
+        silent=(5, 15, 20, 47, 60),
+        firing=(22, 46),
+        labels={"job": "", "daemonset": "udp-security-linux"},
+    ),
+    Case(
+        "a rollout stops at the third node",
+        "UdpSecurityRolloutStuck",
+        {daemonset("updated"): "5x5 0 1 2x40", daemonset("desired"): "5x48"},
+        silent=(20, 22),
+        firing=(24, 47),
+        labels={"job": "", "daemonset": "udp-security-linux"},
+    ),
+    Case(
+        "and kube-state-metrics is heard now and then",
+        "UdpSecurityRolloutStuck",
+        {
+            daemonset("updated"): scraped(0, TWO_OF_FIVE),
+            daemonset("desired"): scraped(1, TWO_OF_FIVE),
+        },
+        firing=(20, 24, 28),
+        labels={"job": "", "daemonset": "udp-security-linux"},
+        interval="30s",
+    ),
+    Case(
+        "a rollout takes an hour, ten minutes a node",
+        "UdpSecurityRolloutStuck",
+        {daemonset("updated"): "6x5 0x9 1x9 2x9 3x9 4x9 5x9 6x20", daemonset("desired"): "6x87"},
+        silent=(15, 20, 25, 30, 40, 50, 60, 64, 80),
+    ),
+    Case(
+        "a node is off, and its pods are of today's policy",
+        "UdpSecurityRolloutStuck",
+        {
+            daemonset("updated"): "3x60",
+            daemonset("desired"): "3x60",
+            "kube_daemonset_status_number_ready"
+            '{namespace="udp-security",daemonset="udp-security-linux"}': "3x5 2x54",
+        },
+        silent=(30, 60),
     ),
 ]
 
@@ -239,7 +405,7 @@ def promtool(*arguments: str | Path) -> str:
 
 
 def test_the_rules_are_rules(rules: Path) -> None:
-    assert "6 rules found" in promtool("check", "rules", rules)
+    assert "7 rules found" in promtool("check", "rules", rules)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -250,7 +416,7 @@ def test_an_alert(rules: Path, tmp_path: Path, case: Case) -> None:
         for rule in group["rules"]
         if rule.get("alert") == case.alert
     )
-    labels = {**LABELS, **case.labels}
+    labels = {name: text for name, text in {**LABELS, **case.labels}.items() if text}
     expected = {
         "exp_labels": {**labels, **alert["labels"]},
         "exp_annotations": {

@@ -54,7 +54,7 @@ def test_the_answers_tell_the_day(answers: dict[str, Any]) -> None:
         series["metric"]["node"]: [value for _, value in series["values"]]
         for series in answers["Policy in force, by node"]
     }
-    assert {node for node, values in in_force.items() if "0" in values} == {"node-b"}
+    assert {node for node, values in in_force.items() if "0" in values} == {"ward-pc"}
     # Off for the first half hour.
     assert len(in_force["ward-pc"]) == 151
     flood = max(

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,8 @@ from tests.unit.test_agent_script import DIRECTORY, applets, run
 
 TEXT = "# HELP m ü\nm 1\n"
 GET = b"GET /metrics HTTP/1.1\r\n\r\n"
+# Neither a busy machine nor its processes change the answer.
+AT_LEISURE = "ANSWER_PROCESSES=9999 ASK_SECONDS=60"
 
 
 @pytest.fixture
@@ -27,36 +28,34 @@ def metrics(tmp_path: Path) -> Path:
 
 
 def start(
-    file: Path, settings: str = "ANSWER_PROCESSES=9999", output: int = subprocess.PIPE
+    file: Path,
+    connection: int,
+    settings: str = AT_LEISURE,
+    output: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """The handler that nc starts."""
+    """The handler that nc starts, with a connection, or with another file for its output."""
     code = f'. "$1" && {settings} && answer "$2" 60'
     return subprocess.Popen(
         [applets() / "sh", "-c", code, "sh", DIRECTORY / "serve.sh", file],
-        stdin=subprocess.PIPE,
-        stdout=output,
+        stdin=connection,
+        stdout=connection if output is None else output,
         env={"PATH": str(applets())},
     )
 
 
-def ask(
-    file: Path, request: bytes, *, end: bool = False, settings: str = "ANSWER_PROCESSES=9999"
-) -> bytes:
-    """What the handler answers; the client says that there is no more only where ``end``."""
-    with start(file, settings) as process:
-        assert process.stdin and process.stdout
+def ask(file: Path, request: bytes, *, end: bool = False, settings: str = AT_LEISURE) -> bytes:
+    """What the handler answers, nothing where it leaves something unread, as over TCP; the client
+    says that there is no more only where ``end``."""
+    ours, theirs = socket.socketpair()
+    with ours, start(file, theirs.fileno(), settings):
+        theirs.close()
         try:
-            process.stdin.write(request)
-            process.stdin.flush()
-        except BrokenPipeError:
-            # What was not taken would be written again.
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        if end:
-            process.stdin.close()
-        answer = process.stdout.read()
-        process.wait()
-        return answer
+            ours.sendall(request)
+            if end:
+                ours.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: ours.recv(65536), b""))
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
 
 
 def parts(answer: bytes) -> tuple[str, dict[str, str], str]:
@@ -76,8 +75,13 @@ def parts(answer: bytes) -> tuple[str, dict[str, str], str]:
         b"GET /metrics HTTP/1.0\n\n",
         b"GET /metrics?x=y HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n",
         b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 5000 + b"\r\n\r\n",
+        # As long as a piece that is read at once, with its carriage return, without, and twice.
+        *(
+            b"GET /metrics HTTP/1.1\r\nX:".ljust(23 + 2 + n, b"a") + b"\r\nY: b\r\n\r\n"
+            for n in (1021, 1022, 2046)
+        ),
     ],
-    ids=["plain", "newlines", "headers", "long header"],
+    ids=["plain", "newlines", "headers", "long header", "1023", "1024", "2048"],
 )
 def test_the_metrics(metrics: Path, request_: bytes) -> None:
     first, headers, body = parts(ask(metrics, request_))
@@ -90,9 +94,18 @@ def test_nothing_else_is_there(metrics: Path, request_: bytes) -> None:
     assert parts(ask(metrics, request_))[0] == "HTTP/1.1 404 Not Found"
 
 
-@pytest.mark.parametrize("request_", [b"POST /metrics HTTP/1.1\r\n\r\n", b"$(id)\r\n\r\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /metrics HTTP/1.1\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + b"body\n" * 30 + b"a" * 4850,
+        b"$(id)\r\n\r\n",
+        b"\r\n",
+    ],
+    ids=["post", "body", "command", "none"],
+)
 def test_nothing_but_get(metrics: Path, request_: bytes) -> None:
-    first, headers, _ = parts(ask(metrics, request_))
+    first, headers, _ = parts(ask(metrics, request_, end=True))
     assert (first, headers["Allow"]) == ("HTTP/1.1 405 Method Not Allowed", "GET")
 
 
@@ -110,7 +123,7 @@ def test_a_dead_agent_does_not_look_alive(metrics: Path, age: int | None) -> Non
     "request_", [b"", b"GET /metrics HTTP/1.1\r\n", b"a" * 1000], ids=["none", "head", "line"]
 )
 def test_a_silent_client_is_left_in_time(metrics: Path, request_: bytes) -> None:
-    assert ask(metrics, request_, settings="ANSWER_PROCESSES=9999 ANSWER_SECONDS=1") == b""
+    assert ask(metrics, request_, settings=f"{AT_LEISURE} ASK_SECONDS=1") == b""
     assert ask(metrics, request_, end=True) == b""
 
 
@@ -122,7 +135,8 @@ def test_a_talkative_client_is_left(metrics: Path) -> None:
 def test_a_client_that_takes_nothing_is_left(metrics: Path) -> None:
     metrics.write_text("# x\n" * 2**18, encoding="ascii")
     reader, writer = os.pipe()
-    with start(metrics, "ANSWER_PROCESSES=9999 ANSWER_SECONDS=1", writer) as process:
+    settings = f"{AT_LEISURE} ANSWER_SECONDS=1"
+    with start(metrics, subprocess.PIPE, settings, writer) as process:
         os.close(writer)
         assert process.stdin
         process.stdin.write(GET)
@@ -149,7 +163,34 @@ def test_either_nc_gets_the_nodes_address(tmp_path: Path, help_: str, options: s
     # Not on PATH: a busybox may run its applets before any program.
     said = f'echo "{help_}"; [ "$1" = --help ] || echo "$*" >"{tmp_path}/said"'
     environment = {"UDP_SECURITY_NODE_IP": "fd00::1", "UDP_SECURITY_METRICS_PORT": "9797"}
-    run(f"nc() {{ {said}; }}; listen; wait", environment=environment)
+    run(f"ANSWERING=TEXT; nc() {{ {said}; }}; listen; wait", environment=environment)
     words = (tmp_path / "said").read_text(encoding="utf-8")
-    found = re.fullmatch(r"(.*) -e /bin/sh -c (.*) sh \S+/serve\.sh \S+/metrics\.prom 150\n", words)
-    assert found and found.groups() == (options, '. "$1" && answer "$2" "$3"')
+    shell = '/bin/sh -c TEXT\nanswer "$@" sh /run/udp-security/metrics.prom 150'
+    assert words == f"{options} -e {shell}\n"
+
+
+def test_a_full_disk_is_said_once(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    said = run(f"""
+        STATE={state} METRICS_PORT=1
+        claimed() {{ :; }}
+        metrics_text() {{ echo "m 1"; }}
+        publish_metrics; publish_metrics
+        mkdir "$STATE"; publish_metrics; stat -c %a "$STATE/metrics.prom"; rm -r "$STATE"
+        publish_metrics
+    """)
+    failed = f'msg="cannot write to {state} (is its emptyDir full?)"'
+    assert [line if line.isdigit() else line[-len(failed) :] for line in said.splitlines()] == [
+        failed,
+        "644",
+        failed,
+    ]
+    assert said.count(" event=no-metrics ") == 2
+
+
+@pytest.mark.parametrize(
+    ("port", "poll", "looks"), [("9797", "3600", "30"), ("9797", "5", "5"), ("", "3600", "3600")]
+)
+def test_metrics_are_never_old(port: str, poll: str, looks: str) -> None:
+    environment = {"UDP_SECURITY_METRICS_PORT": port, "UDP_SECURITY_POLL_SECONDS": poll}
+    assert run('echo "$POLL"', environment=environment) == f"{looks}\n"

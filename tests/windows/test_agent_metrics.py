@@ -229,6 +229,8 @@ def test_serving(node: Node) -> None:
             "HEAD /metrics HTTP/1.1\r\n\r\n": "405",
             "POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n": "405",
             "nonsense\r\n\r\n": "405",
+            # A body that is there when the answer is sent.
+            f"POST /metrics HTTP/1.1\r\n\r\n{'x' * 20_000}": "405",
             # Half a request, and one without an end.
             "GET /metrics HTTP/1.1\r\n": "",
             f"GET /metrics HTTP/1.1\r\nx: {'x' * 8166}": "",
@@ -236,10 +238,12 @@ def test_serving(node: Node) -> None:
             assert ask(port, request)[0] == status, request
 
         # Three polls of 60 seconds, and 60 seconds.
-        for age, status in {230: "200", 250: "503"}.items():
+        for age, status in {230: "200", 250: "503", -3600: "503"}.items():
             past = time.time() - age
             os.utime(ours, (past, past))
-            assert ask(port)[0] == status
+            code, body = ask(port)
+            assert code == status
+        assert body == "no fresh metrics from the agent (see its log)\n"
 
         theirs.write_text("new 1\n", encoding="utf-8")
         wait_event(new, new_log, "not-serving")

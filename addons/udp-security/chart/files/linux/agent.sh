@@ -42,6 +42,8 @@ ON_STOP=${UDP_SECURITY_ON_STOP:-remove}
 NODE_NAME=${UDP_SECURITY_NODE_NAME:-}
 NODE_IP=${UDP_SECURITY_NODE_IP:-}
 METRICS_PORT=${UDP_SECURITY_METRICS_PORT:-}
+# Metrics are as old as the last look.
+[ -z "$METRICS_PORT" ] || [ "${POLL%.*}" -le 30 ] || POLL=30
 POD_BRIDGE=cni0
 BACKEND=nftables
 FAILED=

@@ -5,6 +5,8 @@
 
 # How many rules are told apart.
 METRICS_RULES=500
+# Whether it was said that they cannot be written.
+MUTE=
 
 metrics() {
     known_backend
@@ -26,12 +28,15 @@ publish_metrics() {
     fi
     _enforced=1
     [ -z "$FAILED" ] && [ ! -e "$STATE/released" ] && claimed || _enforced=0
-    # The listener is another user.
-    umask 022
     { metrics_text "$_enforced" && echo "$WRITTEN"; } 2>/dev/null >"$STATE/metrics.new"
-    umask 077
-    # Half of it would look like counters that are gone.
-    if whole metrics.new; then mv "$STATE/metrics.new" "$STATE/metrics.prom"; else rm -f "$STATE/metrics.new"; fi
+    # Half of it would look like counters that are gone. The listener is another user.
+    if whole metrics.new && chmod 644 "$STATE/metrics.new" && mv "$STATE/metrics.new" "$STATE/metrics.prom"; then
+        MUTE=
+        return
+    fi
+    rm -f "$STATE/metrics.new"
+    [ -n "$MUTE" ] || log warn no-metrics "cannot write to $STATE (is its emptyDir full?)"
+    MUTE=1
 }
 
 withdraw_metrics() {

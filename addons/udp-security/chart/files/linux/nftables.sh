@@ -281,9 +281,22 @@ trusted() {
     ! printf '%s\n' "$_quarantined" | grep -qx -e $(($1 % _slots)) -e "$_slots"
 }
 
+# The UDP timeouts of conntrack, in seconds; what it had set once, its entries keep.
+TIMEOUTS='/proc/sys/net/netfilter/nf_conntrack_udp_timeout /proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream'
+
+# Remembers the longest of them as long as this pod watches.
+remember_timeouts() {
+    read -r _longest 2>/dev/null <"$STATE/longest" || _longest=0
+    for _file in $TIMEOUTS; do
+        read -r _timeout 2>/dev/null <"$_file" && [ "$_timeout" -gt "$_longest" ] || continue
+        _longest=$_timeout
+        echo "$_longest" >"$STATE/longest"
+    done
+}
+
 # How many seconds a flow may live without a packet.
 quarantine() {
-    cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout /proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream 2>/dev/null |
+    cat $TIMEOUTS "$STATE/longest" 2>/dev/null |
         awk -v longest="$LEAST_QUARANTINE" '$1 > longest { longest = $1 } END { print longest + 10 }'
 }
 
@@ -544,6 +557,7 @@ change() {
 
 # What changes in time while the policy is in force: the cache's values come to be trusted, and the node's NAT names other ports.
 nftables_tend() {
+    remember_timeouts
     guard_quarantine
     _untrusted=$(cat "$STATE/untrusted" 2>/dev/null)
     if [ -n "$_untrusted" ] && trusted "$_untrusted" ''; then

@@ -169,6 +169,25 @@ no_bridge_table() {
     fi
 }
 
+# The ports of a bridge that lead into namespaces, as pods' do. inner_ports BRIDGE
+inner_ports() {
+    iproute2 -o link show master "$1" type veth 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/'
+}
+
+# Where linux.antiSpoofing does not look, for it knows pods by the names of their bridge and of its ports. not_guarded BRIDGE
+not_guarded() {
+    [ "$BACKEND" = nftables ] && [ -n "$(fact antiSpoofing)" ] || return 0
+    _ports=$(inner_ports "$1")
+    if [ "$1" != "$POD_BRIDGE" ]; then
+        [ -z "$_ports" ] || echo "source addresses that are forged behind bridge $1: linux.antiSpoofing looks at $POD_BRIDGE alone"
+        return 0
+    fi
+    _ports=$(printf '%s\n' "$_ports" | sed '/^veth/d')
+    [ -z "$_ports" ] || [ "$(bridge_setting filter-vlan-tagged)" = 1 ] ||
+        echo "VLAN-tagged frames from $(one_line "$_ports") of bridge $1: linux.antiSpoofing looks at ports called veth* alone (set" \
+            "bridge-nf-filter-vlan-tagged to 1)"
+}
+
 # What this policy cannot govern on this node, and what would help, one a line.
 not_governed() {
     _untold=$(no_bridge_table)
@@ -179,6 +198,7 @@ not_governed() {
                 _value=$(bridge_setting "call-$_call")
                 [ "$_value" = 1 ] || echo "traffic within bridge $_bridge: bridge-nf-call-$_call is $_value (set it to 1)"
             done
+            not_guarded "$_bridge"
             if [ "$(bridge_setting filter-vlan-tagged)" = 1 ]; then
                 [ -z "$_untold" ] || echo "frames with two VLAN tags within bridge $_bridge: $_untold"
                 continue

@@ -6,8 +6,12 @@
 
 # How often `serve` looks whether there is something to serve, in seconds.
 SERVE_NAP=2
-# How long a client may take to ask, and to take the answer, in seconds.
+# How long a client may take to ask, and then to take the answer, in seconds.
+ASK_SECONDS=2
 ANSWER_SECONDS=5
+# How many characters of a request are read at a time, and how often, to the end of its head and as often after that.
+PIECE=1024
+PIECES=64
 # How many processes the container may have: those that answer, one to four for each, and three of `serve`. Further connections
 # are closed at once, so that a flood of them stays within the container's memory.
 ANSWER_PROCESSES=32
@@ -18,6 +22,8 @@ serve() {
         log error bad-environment 'UDP_SECURITY_NODE_IP or UDP_SECURITY_METRICS_PORT is not set (the chart sets them)'
         return 2
     }
+    # What is mounted follows the ConfigMap, which may be a later pod's when a connection comes.
+    ANSWERING=$(cat "$HERE/serve.sh")
     LISTENER=
     _heard=
     _failures=0
@@ -52,10 +58,8 @@ listen() {
     else
         set -- -ll -p "$METRICS_PORT" "$NODE_IP"
     fi
-    # Expanded by the shell that answers.
-    # shellcheck disable=SC2016
-    nc "$@" -e /bin/sh -c '. "$1" && answer "$2" "$3"' sh "$HERE/serve.sh" "$STATE/metrics.prom" $((3 * ${POLL%.*} + 60)) \
-        >/dev/null 2>&1 &
+    nc "$@" -e /bin/sh -c "$ANSWERING
+answer \"\$@\"" sh "$STATE/metrics.prom" $((3 * ${POLL%.*} + 60)) >/dev/null 2>&1 &
     LISTENER=$!
 }
 
@@ -66,33 +70,46 @@ stop_listener() {
     _failures=0
 }
 
-# One HTTP request on standard input, which is the connection, as standard output is. The head is read to its end, within limits,
-# for the kernel resets a connection that is closed with anything unread. answer FILE MOST-SECONDS-OLD
+# One HTTP request on standard input, which is the connection, as standard output is. It is read to its end, within limits, for the
+# kernel resets a connection that is closed with anything unread, and the answer is lost. answer FILE MOST-SECONDS-OLD
 answer() {
     set -- "$1" "$2" /proc/[0-9]*
     [ $(($# - 2)) -le "$ANSWER_PROCESSES" ] || return 1
     read -r _now _ </proc/uptime
-    _end=$((${_now%.*} + ANSWER_SECONDS))
+    _end=$((${_now%.*}${_now#*.} + 100 * ASK_SECONDS))
+    _pieces=0
     _request=
-    _lines=0
+    _begun=
     while :; do
-        read -r _now _ </proc/uptime
-        _left=$((_end - ${_now%.*}))
-        [ "$_left" -gt 0 ] && [ "$_lines" -lt 64 ] || return 1
-        # shellcheck disable=SC3045
-        IFS= read -r -t "$_left" -n 1024 _line || return 1
-        # Nothing, or a carriage return.
-        case $_line in '' | ?) break ;; *) ;; esac
-        [ -n "$_request" ] || _request=$_line
-        _lines=$((_lines + 1))
+        take || return 1
+        # An empty line, or a carriage return alone.
+        case $_begun$_piece in '' | ?) break ;; *) ;; esac
+        [ -n "$_request" ] || _request=$_piece
+        if [ ${#_piece} = "$PIECE" ]; then _begun=begun; else _begun=; fi
     done
     case $_request in
     'GET /metrics '* | 'GET /metrics?'*)
-        send "$2" <"$1" || respond '503 Service Unavailable' 'no metrics: the agent has not looked at the rules for too long'
+        send "$2" <"$1" || respond '503 Service Unavailable' 'no fresh metrics from the agent (see its log)'
         ;;
     'GET '*) respond '404 Not Found' 'only /metrics is here' ;;
-    *) respond '405 Method Not Allowed' 'only GET is possible' 'Allow: GET\r\n' ;;
+    *)
+        respond '405 Method Not Allowed' 'only GET is possible' 'Allow: GET\r\n'
+        # A body, until the client has its answer and leaves.
+        _pieces=0
+        while take; do :; done
+        ;;
     esac 2>/dev/null
+}
+
+# Reads the next piece of a request, a line or the PIECE characters that it begins with. Fails at the end and beyond the limits.
+take() {
+    _pieces=$((_pieces + 1))
+    read -r _now _ </proc/uptime
+    # In whole seconds, the last one begun: no `read` waits for fractions.
+    _left=$(((_end - ${_now%.*}${_now#*.} + 99) / 100))
+    [ "$_left" -gt 0 ] && [ "$_pieces" -le "$PIECES" ] || return 1
+    # shellcheck disable=SC3045
+    IFS= read -r -t "$_left" -n "$PIECE" _piece
 }
 
 # Sends the file that is standard input, or fails where it is older than that many seconds. send SECONDS

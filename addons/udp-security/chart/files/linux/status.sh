@@ -17,6 +17,8 @@ in_force() {
     elif [ ! -e "$STATE/applied" ]; then
         _why=${_why:-no policy was applied yet}
     elif [ -z "$_owner" ]; then
+        # By whom it was superseded is past.
+        case $_why in superseded:*) _why= ;; *) ;; esac
         _why="${_why:+$_why; }the rules are gone from the kernel"
     elif [ "$_owner" != "$SELF" ]; then
         _why="superseded: pod $_owner owns this node now"

@@ -11,7 +11,7 @@ foreach ($module in 'State', 'Common') { Import-Module (Join-Path $PSScriptRoot 
 
 # Microseconds until it looks again whether there is something to hand out.
 $script:Tick = 1000000
-# Milliseconds for one request, and as many for its answer; bytes of a request that are read.
+# Milliseconds for one request, and as many for its answer; bytes of a request's head that are read.
 $script:Patience = 2000
 $script:Most = 8192
 # Connections that wait for their turn; Windows refuses further ones.
@@ -96,13 +96,15 @@ function Send-Answer {
     try {
         $client = $Listener.AcceptTcpClient()
         $stream = $client.GetStream()
-        # All of it is read first: a connection that is closed with something unread is reset, and the answer lost.
-        $head = Read-Head -Stream $stream
+        $watch = [System.Diagnostics.Stopwatch]::StartNew()
+        $head = Read-Head -Stream $stream -Watch $watch
         if (-not $head) { return }
         $answer = [System.Text.Encoding]::UTF8.GetBytes((Get-Answer -Head $head -Path $Path -Oldest $Oldest))
         $stream.WriteTimeout = $script:Patience
         $stream.Write($answer, 0, $answer.Length)
         $client.Client.Shutdown([System.Net.Sockets.SocketShutdown]::Send)
+        # A connection that is closed with something unread, a body, is reset, and the answer lost.
+        if (-not (Test-Get -Head $head)) { Read-Rest -Stream $stream -Watch $watch }
     } catch {
         Write-Debug "no answer: $_"
     } finally {
@@ -113,16 +115,12 @@ function Send-Answer {
 function Read-Head {
     # What a client sends until its first empty line; an empty text when that does not come in time, or not within the limit.
     [OutputType([string])]
-    param([System.Net.Sockets.NetworkStream] $Stream)
+    param([System.Net.Sockets.NetworkStream] $Stream, [System.Diagnostics.Stopwatch] $Watch)
 
-    $watch = [System.Diagnostics.Stopwatch]::StartNew()
     $buffer = New-Object 'byte[]' $script:Most
     $length = 0
     while ($length -lt $buffer.Length) {
-        $left = $script:Patience - [int] $watch.ElapsedMilliseconds
-        if ($left -le 0) { return '' }
-        $Stream.ReadTimeout = $left
-        $count = $Stream.Read($buffer, $length, $buffer.Length - $length)
+        $count = Read-More -Stream $Stream -Watch $Watch -Buffer $buffer -From $length
         if (-not $count) { return '' }
         $length += $count
         $head = [System.Text.Encoding]::ASCII.GetString($buffer, 0, $length)
@@ -131,22 +129,55 @@ function Read-Head {
     return ''
 }
 
+function Read-Rest {
+    # Reads until the client, which has its answer, leaves; within limits.
+    param([System.Net.Sockets.NetworkStream] $Stream, [System.Diagnostics.Stopwatch] $Watch)
+
+    $buffer = New-Object 'byte[]' $script:Most
+    for ($times = 0; $times -lt 64; $times++) {
+        if (-not (Read-More -Stream $Stream -Watch $Watch -Buffer $buffer)) { return }
+    }
+}
+
+function Read-More {
+    # How many bytes were read to this place of the buffer; 0 at the end, or when the client's time is over.
+    [OutputType([int])]
+    param(
+        [System.Net.Sockets.NetworkStream] $Stream,
+        [System.Diagnostics.Stopwatch] $Watch,
+        [byte[]] $Buffer,
+        [int] $From = 0
+    )
+
+    $left = $script:Patience - [int] $Watch.ElapsedMilliseconds
+    if ($left -le 0) { return 0 }
+    $Stream.ReadTimeout = $left
+    return $Stream.Read($Buffer, $From, $Buffer.Length - $From)
+}
+
+function Test-Get {
+    [OutputType([bool])]
+    param([string] $Head)
+
+    return $Head.StartsWith('GET ', [StringComparison]::Ordinal)
+}
+
 function Get-Answer {
     # A whole HTTP response.
     [OutputType([string])]
     param([string] $Head, [string] $Path, [double] $Oldest)
 
     $more = ''
-    if (-not $Head.StartsWith('GET ', [StringComparison]::Ordinal)) {
+    if (-not (Test-Get -Head $Head)) {
         $status, $body = '405 Method Not Allowed', "only GET is possible`n"
         $more = "Allow: GET`r`n"
     } elseif ($Head -cnotmatch '^GET /metrics[ ?]') {
         $status, $body = '404 Not Found', "only /metrics is here`n"
     } else {
-        # A dead agent must not look alive.
+        # A dead agent must not look alive. Time comes in steps of 16 ms, not everywhere the same.
         $age = ([datetime]::UtcNow - [System.IO.File]::GetLastWriteTimeUtc($Path)).TotalSeconds
-        if ($age -gt $Oldest) {
-            $status, $body = '503 Service Unavailable', "the agent's last look was $([long] $age) s ago (see its log)`n"
+        if ($age -lt -1 -or $age -gt $Oldest) {
+            $status, $body = '503 Service Unavailable', "no fresh metrics from the agent (see its log)`n"
         } else {
             $status, $body = '200 OK', (Read-Shared -Path $Path)
         }
