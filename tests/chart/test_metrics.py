@@ -67,7 +67,7 @@ def test_the_notes_name_the_port_and_the_tcp_rule(helm: Helm) -> None:
         # No agent has metrics.
         ({os: {"enabled": False} for os in SYSTEMS}, set()),
     ],
-    ids=str,
+    ids=["both systems", "windows", "linux", "no operator", "no agent"],
 )
 def test_the_objects(either_helm: Helm, values: dict[str, Any], kinds: set[str]) -> None:
     assert objects(either_helm, values).keys() == kinds
