@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The command as a whole: help, versions, exit codes, and that no error shows a traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -139,18 +140,50 @@ def test_ctrl_c_in_a_command_shows_nothing(
     assert tuple(capsys.readouterr()) == ("", "\n")
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    command = f"{sys.executable} -m udp_security validate --help | true"
+def written_to(file: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     package = str(Path(main.__file__).parents[2])
-    result = subprocess.run(
-        command,
-        shell=True,
+    return subprocess.run(
+        [sys.executable, "-m", "udp_security", *arguments],
         check=False,
-        capture_output=True,
+        stdout=file,
+        stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": package},
     )
-    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["--help", "explain --help", "validate", "validate -o json"])
+def test_a_closed_pipe_is_no_error(command: str) -> None:
+    """But no 0, since not all was written, nor a command's own 1."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = written_to(writer, *command.split())
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["--help", "validate"])
+def test_output_that_finds_no_room(command: str) -> None:
+    with open("/dev/full", "wb") as full:
+        result = written_to(full.fileno(), command)
+    assert result.returncode == 2
+    assert result.stderr == "Error: writing fails: No space left on device\n"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8"])
+def test_an_output_that_cannot_show_all_characters(encoding: str) -> None:
+    """They are escaped as JSON does it."""
+    package = str(Path(main.__file__).parents[2])
+    result = subprocess.run(
+        [sys.executable, "-m", "udp_security", "validate", "-f", "é😀.yaml", "-o", "json"],
+        check=False,
+        capture_output=True,
+        encoding=encoding,
+        env=os.environ | {"PYTHONPATH": package, "PYTHONIOENCODING": encoding},
+    )
+    assert (result.returncode, result.stderr) == (2, "")
+    assert json.loads(result.stdout)["errors"][0]["file"] == "é😀.yaml"
 
 
 def test_without_the_chart(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ FLOWS = (
     denied("egress", NODE, "10.1.0.53", 500, 12, names=("node linux-a", None)),
     denied("egress", NODE, "10.1.0.53", 4500, 12, names=("node linux-a", None)),
     denied("egress", NODE, "10.1.0.53", 53, 4, names=("node linux-a", None)),
+    denied("egress", NODE, "255.255.255.255", 67, 13, names=("node linux-a", None)),
     denied("forward", "172.20.0.5", "172.21.0.77", 5432, 11, names=(GATEWAY, None)),
     *(denied("ingress", f"10.66.6.{n}", NODE, 161, 1, names=ON_NODE) for n in range(7)),
     denied("ingress", "10.66.7.7", NODE, 161, 9, names=ON_NODE),
@@ -44,6 +45,9 @@ rules:
     direction: ingress
     ports: [123]
 """
+# A lifeline that is off.
+CUT = "presets: {dhcp: false}\ndangerouslyCutOff: [dhcp]\n"
+LAYERS = ("-f", "cut.yaml", "-f", "values.yaml")
 
 
 def document(flows: Sequence[DeniedFlow]) -> dict[str, Any]:
@@ -71,6 +75,7 @@ def document(flows: Sequence[DeniedFlow]) -> dict[str, Any]:
 def files(tmp_path: Path) -> None:
     """Of a site: its values and what was denied."""
     (tmp_path / "values.yaml").write_text(VALUES)
+    (tmp_path / "cut.yaml").write_text(CUT)
     (tmp_path / "denials.json").write_text(json.dumps(document(FLOWS)))
 
 
@@ -81,27 +86,26 @@ def suggest(run: Run, *more: str, exit_code: int = 0) -> Result:
 
 
 def test_text(run: Run) -> None:
-    done = suggest(run, "-f", "values.yaml")
+    done = suggest(run, *LAYERS)
     compare(GOLDEN / "suggest.txt", done.stdout)
-    assert done.stderr == "Note: linux-b: no answer within 10 s\n"
-    compare(
-        GOLDEN / "suggest-wider.txt", suggest(run, "-f", "values.yaml", "--max-prefix", "16").stdout
-    )
+    assert done.stderr.endswith("Note: linux-b: no answer within 10 s\n")
+    compare(GOLDEN / "suggest-wider.txt", suggest(run, *LAYERS, "--max-prefix", "16").stdout)
 
 
 def test_the_yaml_can_be_pasted(run: Run, tmp_path: Path) -> None:
-    text = suggest(run, "-f", "values.yaml").stdout
+    text = suggest(run, *LAYERS).stdout
     pasted = yaml.safe_load(text[text.index("\npresets:") : text.index("\nLeft out:")])
-    found = json.loads(suggest(run, "-f", "values.yaml", "-o", "json").stdout)
+    found = json.loads(suggest(run, *LAYERS, "-o", "json").stdout)
     assert pasted["rules"] == [each["rule"] for each in found["rules"]]
     assert pasted["presets"] == {each["preset"]: True for each in found["presets"]}
 
 
 def test_json(run: Run) -> None:
-    found = json.loads(suggest(run, "-f", "values.yaml", "-o", "json").stdout)
+    found = json.loads(suggest(run, *LAYERS, "-o", "json").stdout)
     assert found["schemaVersion"] == 1 and found["written"] is None
     (preset,) = found["presets"]
-    assert (preset["preset"], preset["flows"], preset["packets"]) == ("vpn", 2, 24)
+    assert (preset["preset"], preset["flows"], preset["packets"]) == ("dhcp", 1, 13)
+    assert found["silentNodes"] == [{"node": "linux-b", "reason": "no answer within 10 s"}]
     rule = next(each for each in found["rules"] if each["rule"]["direction"] == "forward")
     assert rule["rule"] == {
         "name": "forward-5432-to-db",
@@ -132,15 +136,15 @@ def test_nothing_to_suggest(run: Run) -> None:
 
 def test_written(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "values.yaml"
-    done = suggest(run, "--write", "values.yaml", "--yes")
+    done = suggest(run, *LAYERS, "--write", "values.yaml", "--yes")
     assert done.stdout.startswith(suggest_text := "Suggested: 1 preset and ")
     assert "Written to values.yaml. Nothing is applied yet." in done.stderr
     text = file.read_text()
     assert text.startswith(VALUES)
-    assert yaml.safe_load(text)["presets"] == {"vpn": True}
-    assert run("validate", "-f", "values.yaml").exit_code == 0
+    assert yaml.safe_load(text)["presets"] == {"dhcp": True}
+    assert run("validate", *LAYERS).exit_code == 0
     # What is allowed then is not suggested again.
-    again = suggest(run, "--write", "values.yaml", "--yes")
+    again = suggest(run, *LAYERS, "--write", "values.yaml", "--yes")
     assert suggest_text not in again.stdout and "Nothing to suggest." in again.stdout
     assert file.read_text() == text
 
@@ -154,6 +158,10 @@ def test_it_asks_before_writing(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
     assert (refused.exit_code, (tmp_path / "values.yaml").read_text()) == (0, VALUES)
     # The change in meaning comes first.
     assert refused.output.index("change in meaning") < refused.output.index("Add this to")
+    # Also where standard output is for a program.
+    refused = run(*arguments, "-o", "json", stdin="n\n")
+    assert refused.stderr.index("change in meaning") < refused.stderr.index("Add this to")
+    assert json.loads(refused.stdout)["written"] is None
     agreed = run(*arguments, stdin="y\n")
     assert agreed.exit_code == 0 and (tmp_path / "values.yaml").read_text() != VALUES
 
@@ -172,7 +180,7 @@ def test_rules_of_an_earlier_file_are_not_replaced(run: Run, tmp_path: Path) -> 
     assert "rules would be in site.yaml and in values.yaml" in done.stderr
     assert (tmp_path / "site.yaml").read_text() == "mode: enforce\n"
     suggest(run, *layers, "--write", "values.yaml")
-    assert "vpn: true" in (tmp_path / "values.yaml").read_text()
+    assert "ingress-514" in (tmp_path / "values.yaml").read_text()
 
 
 def test_what_would_not_be_valid_is_not_written(run: Run, tmp_path: Path) -> None:
@@ -209,6 +217,27 @@ def test_what_agents_printed_on_nodes(run: Run, tmp_path: Path) -> None:
     assert "denials.json:4:2: not JSON" in suggest(run, "-f", "values.yaml", exit_code=1).stderr
 
 
+def test_several_files(run: Run, tmp_path: Path) -> None:
+    """What a node told twice counts once, whichever way it was saved."""
+    flow = as_json(denied("ingress", "10.1.0.7", NODE, 514, 6))
+    follow = {"time": "2026-03-01T12:00:00Z", "mode": "audit", "newPackets": 2}
+    growing = [json.dumps({**follow, **flow, "packets": packets}) for packets in (2, 4)]
+    both = {**flow, "packets": 7, "nodes": ["linux-a", "linux-b"]}
+    other = {**flow, "packets": 5, "nodes": ["linux-c"]}
+    first, second, third = ({**document([]), "flows": [each]} for each in (flow, both, other))
+    (tmp_path / "a.json").write_text(json.dumps(first) + "\n" + json.dumps(second))
+    # As PowerShell saves it.
+    (tmp_path / "b.json").write_text(json.dumps(third), encoding="utf-16")
+    (tmp_path / "follow.json").write_text("\n".join(growing) + "\n")
+    files = [part for name in ("a", "b", "follow") for part in ("--denials", f"{name}.json")]
+    done = run("suggest", *files, "-f", "values.yaml", "-o", "json")
+    (rule,) = json.loads(done.stdout)["rules"]
+    assert (rule["packets"], rule["nodes"]) == (12, ["linux-a", "linux-b", "linux-c"])
+    assert done.stderr.count("linux-b: no answer") == 1
+    done = run("suggest", "--denials", "-", "--denials", "-", "-f", "values.yaml", stdin="")
+    assert done.exit_code == 2 and "only one of" in done.stderr
+
+
 BAD_DENIALS = [
     ("", "denials.json:1:1: not JSON"),
     ('{"schemaVersion": 1, "deniedFlows": 7}', "deniedFlows: not a list"),
@@ -222,7 +251,16 @@ BAD_DENIALS = [
         json.dumps(document([])).replace(
             '"flows": []', f'"flows": [{json.dumps({**as_json(FLOWS[0]), "port": 70000})}]'
         ),
-        "denials.json: flows[0].port: 70000 is not",
+        "denials.json:1: flows[0].port: 70000 is not",
+    ),
+    (
+        json.dumps(document(FLOWS[:1])).replace('"packets": 530', f'"packets": {"9" * 5000}'),
+        "denials.json:1: flows[0].packets: inf is not a whole number",
+    ),
+    ('\n{"newPackets": 1, "direction": "ingress"}', "denials.json:2: os: is missing"),
+    (
+        json.dumps({**document([]), "cluster": {"podCIDRs": "10.244.0.0/16"}}),
+        "denials.json:1: cluster: podCIDRs: '10.244.0.0/16' is not a list",
     ),
     ("[" * 100_000, "not JSON"),
     ("\ud800", "not JSON"),

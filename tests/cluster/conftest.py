@@ -13,12 +13,19 @@ from tests.cli.conftest import helm
 from tests.cluster.cluster import Cluster, make_certificate, running
 from tests.k2s.artifact_places import tool
 
+from udp_security.cli import patience
 from udp_security.cli.main import cli
 from udp_security.cluster import namespace, removal, rollout
 
 __all__ = ["helm"]
 
 Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine's progress is no output to compare with."""
+    monkeypatch.setattr(patience, "_AFTER", 60.0)
 
 
 @pytest.fixture(scope="session")

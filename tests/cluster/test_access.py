@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.cluster.cluster import Cluster
 from tests.cluster.conftest import Run
 
+from udp_security.cli import patience
 from udp_security.cluster import client
 
 FLOW = "--direction ingress --from 10.0.0.7 --to 10.9.0.1 --port 514"
@@ -46,11 +48,53 @@ def test_no_kubeconfig(
 
 @COMMANDS
 def test_a_kubeconfig_that_is_none(helm: str, run: Run, tmp_path: Path, command: str) -> None:
-    for text in ("", "[]", "a: b", "{", "apiVersion: v1\nclusters: [1]\n"):
+    for text in ("", "[]", "5", "a: b", "{", "apiVersion: v1\nclusters: [1]\n"):
         (tmp_path / "config").write_text(text)
         done = run(*arguments(command, tmp_path), "--kubeconfig", "config")
         assert done.exit_code == 2, text
         assert "no cluster to talk to" in done.stderr
+        assert ("config is not a kubeconfig" in done.stderr) is (text in ("", "[]", "5"))
+
+
+def log_in_with(cluster: Cluster, *command: str) -> None:
+    """A login plugin, in place of the certificate or token."""
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": command[0],
+        "args": list(command[1:]),
+    }
+    for user in config["users"]:
+        user["user"] = {"exec": plugin}
+    cluster.kubeconfig.write_text(yaml.safe_dump(config))
+
+
+def test_a_login_plugin_that_fails(
+    cluster: Cluster, run: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its words are part of the error, and nothing that a terminal would obey."""
+    for command, why in (
+        (["/no/such/plugin"], "No such file or directory: '/no/such/plugin'"),
+        (["sh", "-c", r"printf '\033[2Jlog in\nfirst' >&2; exit 3"], r"b'\x1b[2Jlog in\nfirst'"),
+        (["echo", "no JSON"], "failed to decode process output"),
+        (["echo", "{}"], "missing key 'apiVersion'"),
+    ):
+        log_in_with(cluster, *command)
+        done = run("status")
+        assert done.exit_code == 2
+        assert done.stderr.startswith("Error: no cluster to talk to: the login fails: ")
+        assert why in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    # Not written beside the error either.
+    assert capfd.readouterr().err == ""
+
+
+def test_a_login_plugin_that_takes_its_time(
+    cluster: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "_AFTER", 0.1)
+    log_in_with(cluster, "sh", "-c", "sleep 0.5; exit 1")
+    assert run("status").stderr.startswith("... Waiting for the cluster's API server, or for the ")
 
 
 @COMMANDS
@@ -93,10 +137,12 @@ def test_an_api_server_that_says_nothing(
     command: str,
 ) -> None:
     monkeypatch.setattr(client, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(patience, "_AFTER", 0.1)
     cluster.server.hangs = {("*", "*")}
     done = run(*arguments(command, tmp_path))
     assert done.exit_code == 2
     assert "does not answer" in done.stderr
+    assert done.stderr.startswith("... ")
 
 
 @COMMANDS

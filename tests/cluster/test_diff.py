@@ -39,6 +39,68 @@ def test_what_the_cluster_has(cluster: Cluster, run: Run) -> None:
     ]
 
 
+SETTINGS = """\
+linux:
+  nodeSelector: {zone: b}
+  tolerations: [{key: a, operator: Equal, value: b}, {operator: Exists, effect: NoExecute}]
+  affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [
+    {weight: 1, preference: {matchExpressions: [{key: a, operator: In, values: ["1"]}]}}]}}
+  onStop: keep
+  antiSpoofing: false
+  prefilter: true
+  verdictCache: {mask: 0xf0}
+  logDenials: true
+  untrackedReplyAddresses: [169.254.20.10, "fd00::a"]
+windows: {onStop: keep, tolerations: []}
+"""
+
+
+def test_the_settings_of_the_cluster(cluster: Cluster, run: Run) -> None:
+    """The nodes have none of these labels and taints, so that no agent is waited for."""
+    assert run("enable", "-f", "-", stdin=VALUES + SETTINGS).exit_code == 0
+    done = run("diff", "--live", "-", stdin=VALUES + SETTINGS)
+    assert (done.exit_code, done.stdout) == (0, "No difference in meaning.\n")
+    done = run("diff", "--live", "-", "-o", "json", stdin=VALUES)
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["notCompared"]) == (1, [])
+    assert [(s["os"], s["name"]) for s in found["settings"]] == [
+        *(("linux", name) for name in (
+            "nodeSelector", "affinity", "tolerations", "onStop", "verdictCache", "antiSpoofing",
+            "prefilter", "logDenials", "untrackedReplyAddresses",
+        )),
+        ("windows", "tolerations"),
+        ("windows", "onStop"),
+    ]  # fmt: skip
+
+
+def test_settings_that_only_the_ruleset_tells(cluster: Cluster, run: Run) -> None:
+    values = VALUES + "linux: {backend: nftables, %s}\n"
+    extra = "logDenials: true, untrackedReplyAddresses: [169.254.20.10, 169.254.20.11, 'fd00::a']"
+    assert run("enable", "-f", "-", stdin=values % extra).exit_code == 0
+    assert run("diff", "--live", "-", stdin=values % extra).exit_code == 0
+    done = run("diff", "--live", "-", "-o", "json", stdin=values % "")
+    assert [(s["name"], s["old"], s["new"]) for s in json.loads(done.stdout)["settings"]] == [
+        ("logDenials", "true", "false"),
+        ("untrackedReplyAddresses", "169.254.20.10, 169.254.20.11, fd00::a", "none"),
+    ]
+
+
+def test_what_the_cluster_does_not_tell_is_named(cluster: Cluster, run: Run) -> None:
+    assert run("enable", "-f", "-", stdin=VALUES).exit_code == 0
+    cluster.store.remove("daemonsets", "udp-security", "udp-security-windows")
+    done = run("diff", "--live", "-", stdin=VALUES)
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "No difference in meaning in what can be compared.\n"
+        "Not compared, since the cluster does not tell: windows.nodeSelector, windows.affinity, "
+        "windows.tolerations, windows.onStop\n",
+    )
+    done = run("diff", "--live", "-", "-o", "json", stdin=VALUES)
+    assert json.loads(done.stdout)["notCompared"] == [
+        f"windows.{name}" for name in ("nodeSelector", "affinity", "tolerations", "onStop")
+    ]
+
+
 def test_what_cannot_be_asked_is_no_difference(cluster: Cluster, run: Run) -> None:
     """1 would mean that there is one."""
     done = run("diff", "--live", "-", stdin=VALUES)

@@ -283,6 +283,27 @@ def test_watch_on_a_terminal_draws_in_place(
     assert "\x1b[1A" in done.stdout
 
 
+def test_watch_on_a_small_terminal_shows_what_is_wrong(
+    cluster: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10, 20):
+        cluster.add(f"linux-{number}", number)
+    run("enable")
+    break_rules(cluster, "linux-b")
+    watched(monkeypatch, lambda: cluster.server.fails.add(("*", "nodes")))
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "44"), ("LINES", "8")):
+        monkeypatch.setenv(name, value)
+    done = run("status", "--watch")
+    first, again, _ = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", done.stdout).split("12 of 13")[1:]
+    lines = first.splitlines()
+    assert lines[1].split() == ["NODE", "IN", "FORCE"]
+    assert lines[2].startswith("linux-b   no: the rules")
+    assert "and 9 more, all in force" in lines
+    # Now there are lines that say why nobody could be asked.
+    assert any(line == "The cluster cannot be asked:" for line in lines)
+    assert "and 12 more, all in force" in again.splitlines()
+
+
 def test_watch_as_json_is_an_object_a_line(
     cluster: Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

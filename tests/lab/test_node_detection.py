@@ -215,12 +215,14 @@ def test_where_antispoofing_does_not_look(shell: Shell) -> None:
     """Pods behind another bridge, or at ports with other names, would be taken for guarded."""
     links = "4: cbr0: <BROADCAST> mtu 1500\n5: cni0: <BROADCAST> mtu 1500\n6: br0: <> mtu 1500\n"
     code = (
-        "inner_ports() { case $1 in cbr0) echo veth1 ;; cni0) printf 'veth2\nlxc3\nlxc4\n' ;; esac; }"
-        "; bridge_setting() { case $1 in call-*) echo 1 ;; *) echo 0 ;; esac; }"
-        "; no_bridge_table() { :; }; echo antiSpoofing yes >$STATE/policy/policy.facts; not_governed"
+        "inner_ports() { case $1 in cbr0) echo veth1 ;; cni0) printf 'veth2\nlxc3\nlxc4\n' ;; esac"
+        "; }; bridge_setting() { case $1 in call-*) echo 1 ;; *) echo 0 ;; esac; }"
+        "; no_bridge_table() { :; }; echo antiSpoofing yes >$STATE/policy/policy.facts"
+        "; not_governed"
     )
     assert shell.run(code, said={"iproute2": links}) == [
-        "source addresses that are forged behind bridge cbr0: linux.antiSpoofing looks at cni0 alone",
+        "source addresses that are forged behind bridge cbr0: linux.antiSpoofing looks at cni0"
+        " alone",
         "VLAN-tagged frames from lxc3 lxc4 of bridge cni0: linux.antiSpoofing looks at ports called"
         " veth* alone (set bridge-nf-filter-vlan-tagged to 1)",
     ]

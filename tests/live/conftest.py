@@ -28,7 +28,8 @@ from udp_security.lab.topology import Lab
 
 __all__ = ["lab", "sandboxed"]
 
-_HOST = "kubernetes.io/hostname"
+#: The label that tells a node by its name.
+HOST = "kubernetes.io/hostname"
 _STORED = {"ConfigMap": "configmaps", "DaemonSet": "daemonsets"}
 
 
@@ -37,7 +38,7 @@ class LiveNode(FakeNode):
 
     def __init__(self, name: str) -> None:
         own = NODES[name]
-        super().__init__(name, own.address.v4, own.pods.v4, labels={_HOST: name})
+        super().__init__(name, own.address.v4, own.pods.v4, labels={HOST: name})
         self.agents: dict[str, AgentPod] = {}
 
     def object(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class Live:
 
         `mode: audit` among them is as good. `cluster` is the lab's unless the values say another.
         """
-        linux = {**values.get("linux", {}), "nodeSelector": {_HOST: self._node.name}}
+        linux = {**values.get("linux", {}), "nodeSelector": {HOST: self._node.name}}
         made = documents({**values, "linux": linux})
         self._store(made)
         (pod,) = self.cluster.objects("pods").values()

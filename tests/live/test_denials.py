@@ -67,7 +67,7 @@ def test_flows_of_every_direction_with_names(live: Live) -> None:
     found = told(live, "--since", "10m")
     assert {key: (f.source_name, f.destination_name) for key, f in found.items()} == expected
     assert {(f.packets, f.nodes, f.os) for f in found.values()} == {(2, ("node",), "linux")}
-    assert live.run("denials").stdout.startswith("Would be denied, but passed (mode audit), ")
+    assert live.run("denials").stdout.startswith("Would be denied, but pass now (mode audit); ")
 
     live.enforce({"mode": "enforce"})
     send(live, "outsider", node, PORT, answered=False)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import Result
-from tests.live.conftest import Live
+from tests.live.conftest import HOST, Live
 
 from udp_security.lab.addresses import FAMILIES, OUTSIDER, cluster_values
 
@@ -45,9 +45,9 @@ def send(live: Live, source: str, address: str, port: int, times: int = 1) -> bo
 def test_the_walk(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     file, saved = tmp_path / "values.yaml", tmp_path / "denials.json"
-    # The lab's addresses are part of the site's values.
-    cluster = yaml.safe_dump({"cluster": cluster_values()}, default_flow_style=None)
-    file.write_text(VALUES + cluster)
+    # The lab's addresses, and which of its nodes is governed, are part of the site's values.
+    site = {"cluster": cluster_values(), "linux": {"nodeSelector": {HOST: "node"}}}
+    file.write_text(VALUES + yaml.safe_dump(site, default_flow_style=None))
     (tmp_path / "before.yaml").write_text(file.read_text())
 
     # Audit: all passes, and what enforce would deny is counted.
@@ -64,6 +64,9 @@ def test_the_walk(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     # Suggest, from the saved file and live; with the values and without.
     shown = ok(live.run("suggest", "--denials", "denials.json", "-f", "values.yaml"))
+    # The denials tell the addresses to values that do not.
+    bare = ok(live.run("suggest", "--denials", "denials.json", "-f", "-", stdin=VALUES))
+    assert bare.stdout == shown.stdout
     live_one = ok(live.run("suggest"))
     for text in (shown.stdout, live_one.stdout):
         assert f'from: [{OUTSIDER.v4}, "{OUTSIDER.v6}"]' in text

@@ -8,6 +8,8 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from itertools import islice, product
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.unit.denials import NOW, denied
 
 from udp_security import policy
 from udp_security.chart import chart_dir
+from udp_security.policy.aggregation import counted_once
 from udp_security.policy.denied import DeniedFlow
 from udp_security.policy.difference import difference
 from udp_security.policy.eligibility import MANY
@@ -32,6 +35,41 @@ from udp_security.values.merge import Values
 NODE = "172.19.1.100"
 NAMES = (None, "pod ward/gateway-0", "pod ward/db-7d9c8b6f5-x2x9z", "node linux-a")
 SCHEMA = json.loads((chart_dir() / "values.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("told", "packets", "nodes"),
+    [
+        ([("a", 6), ("a", 9), ("a", 7)], 9, "a"),
+        ([("a", 6), ("b", 9)], 15, "ab"),
+        # Of what a and b told together nobody knows whose is how much.
+        ([("a", 6), ("ab", 9), ("c", 1)], 10, "abc"),
+        ([("a", 9), ("ab", 6), ("b", 5)], 14, "ab"),
+        ([("", 6), ("", 9), ("a", 1)], 10, "a"),
+    ],
+)
+def test_no_packet_counts_twice(told: list[tuple[str, int]], packets: int, nodes: str) -> None:
+    flows = [
+        replace(denied("ingress", "10.1.0.7", NODE, 514, count), nodes=tuple(on))
+        for on, count in told
+    ]
+    for order in (flows, flows[::-1]):
+        (one,) = counted_once(order)
+        assert (one.packets, one.bytes, "".join(one.nodes)) == (packets, packets * 60, nodes)
+
+
+def test_the_names_are_the_latest() -> None:
+    ends = [("pod ward/old", "node a"), ("pod ward/new", None), (None, None)]
+    flows = [
+        replace(
+            denied("ingress", "10.1.0.7", NODE, 514, names=names),
+            last_seen=NOW + timedelta(hours=hour),
+        )
+        for hour, names in enumerate(ends)
+    ]
+    (one,) = counted_once([flows[1], flows[2], flows[0]])
+    assert (one.source_name, one.destination_name) == ("pod ward/new", "node a")
+    assert one.last_seen == NOW + timedelta(hours=2)
 
 
 def ground(**more: Any) -> Ground:
@@ -112,7 +150,7 @@ def test_what_is_eligible_is_allowed_and_nothing_else(
         assert set(Policy.from_values(new, os).rules) == set(meant.rules)
     # And open what was seen alone.
     presets = [rule for each in suggestion.presets for rule in base.off[each.preset]]
-    change = difference(base.added(presets), policies, None)
+    change = difference(base.added(presets), policies)
     assert change.denied == () and change.settings == ()
     seen = {
         (flow.direction, flow.source, flow.destination, flow.port)
@@ -317,14 +355,19 @@ def test_what_would_be_refused_is_left_out(flow: DeniedFlow, why: str) -> None:
 
 
 def test_a_preset_that_is_off_is_switched_on() -> None:
-    base = ground(presets={"vpn": False, "dhcp": False}, dangerouslyCutOff=["dhcp"])
-    half = [denied("egress", NODE, "8.8.4.4", 500)]
-    assert ends(suggest(half, base)) == [([500], [NODE], ["8.8.4.4"])]
-    found = suggest([*half, denied("egress", NODE, "8.8.4.4", 4500)], base)
-    assert ([each.preset for each in found.presets], found.rules) == (["vpn"], ())
+    base = ground(presets={"dhcp": False}, dangerouslyCutOff=["dhcp"])
     # Half a lifeline is none.
     found = suggest([denied("egress", NODE, "255.255.255.255", 67)], base)
     assert ([each.preset for each in found.presets], found.rules) == (["dhcp"], ())
+
+
+def test_a_preset_for_any_address_is_only_mentioned() -> None:
+    found = suggest([denied("egress", NODE, "8.8.4.4", 443)], ground(presets={"quic": False}))
+    assert (found.presets, ends(found)) == ((), [([443], [NODE], ["8.8.4.4"])])
+    said = "instead, presets.quic: true would allow egress 443 from and to any address"
+    assert said in found.rules[0].reasons
+    found = suggest([denied("egress", NODE, "8.8.4.4", 600)], ground())
+    assert not any("preset" in reason for reason in found.rules[0].reasons)
 
 
 def test_what_is_allowed_already_is_dropped() -> None:

@@ -122,12 +122,24 @@ def test_comments_stay_where_they_are() -> None:
         "rules: ~\n",
         "rules:\n  - description: |\n      no newline",
         "presets: &p {ntp: &n false}\nother: *n\n",
-        "null\n",
+        "mode:\taudit\n",
     ],
 )
 def test_what_cannot_be_added_to_is_refused(text: str) -> None:
     with pytest.raises(EditError, match=r"^f: .*\("):
         add("f", text, ADDITION)
+
+
+def test_a_tab_is_told_with_its_place() -> None:
+    with pytest.raises(EditError, match=r"f: has a tab in line 2, column 6 \(use spaces"):
+        add("f", "# no\nmode:\taudit\n", ADDITION)
+
+
+@pytest.mark.parametrize("text", ["~", "null\n", "# c\n~ # d\n", "--- ~\n"])
+def test_a_null_alone_makes_room(text: str) -> None:
+    changed = add("f", text, ADDITION)
+    assert ValuesFile("f", changed).values == expected({})
+    assert changed.count("#") >= text.count("#")
 
 
 @examples(20)

@@ -13,6 +13,7 @@ import click
 
 from udp_security import helm
 from udp_security.cli.errors import CannotRunError, UserError
+from udp_security.cli.patience import hush, patience, say
 
 #: Told how many of how many agents have answered.
 Heard = Callable[[int, int], None]
@@ -49,11 +50,6 @@ def timeout_option(default: int, what: str) -> Callable[[click.decorators.FC], c
     )
 
 
-def say(text: str) -> None:
-    """A line of progress. Standard output is for the result."""
-    click.echo(f"... {text}", err=True)
-
-
 @asynccontextmanager
 async def counting() -> AsyncIterator[Heard]:
     """Tells of answers on standard error while the work takes its time, a line a second."""
@@ -62,6 +58,7 @@ async def counting() -> AsyncIterator[Heard]:
     def heard(now: int, of: int) -> None:
         nonlocal answered, asked
         answered, asked = now, of
+        hush()
 
     async def tell() -> None:
         told = None
@@ -87,13 +84,28 @@ def executable() -> str:
 
 
 def in_cluster(
-    work: Coroutine[Any, Any, _Result], state: Callable[[], str] | None = None
+    work: Coroutine[Any, Any, _Result],
+    state: Callable[[], str] | None = None,
+    what: str = "Waiting for the cluster's API server, or for the login",
 ) -> _Result:
     """Does the work; what the cluster doesn't do ends the command.
 
     Ctrl-C ends it as well, with what `state` then tells of what is left behind. Work that changes
-    nothing needs none.
+    nothing needs none. `what` is said after a second in which nothing else was.
     """
+    try:
+        with patience(what):
+            return _in_cluster(work)
+    except KeyboardInterrupt:
+        if state:
+            click.echo(f"\nInterrupted. {state()}", err=True)
+        raise click.Abort from None
+    finally:
+        # Ctrl-C may come before it has begun.
+        work.close()
+
+
+def _in_cluster(work: Coroutine[Any, Any, _Result]) -> _Result:
     # Imported here since it is slow and few commands need it.
     from udp_security.cluster.client import ClusterError, NoAccessError  # noqa: PLC0415
 
@@ -103,7 +115,3 @@ def in_cluster(
         raise CannotRunError(str(error)) from error
     except ClusterError as error:
         raise UserError(str(error)) from error
-    except KeyboardInterrupt:
-        if state:
-            click.echo(f"\nInterrupted. {state()}", err=True)
-        raise click.Abort from None

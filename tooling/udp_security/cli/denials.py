@@ -7,15 +7,17 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from udp_security.cli.cluster import cluster_options, counting, in_cluster, say, timeout_option
+from udp_security.cli.cluster import cluster_options, counting, in_cluster, timeout_option
 from udp_security.cli.errors import INVALID, debug_option
 from udp_security.cli.inputs import output_option
+from udp_security.cli.patience import hush, say
 from udp_security.policy.denied import as_json, port_as_json, time_text
 
 if TYPE_CHECKING:
@@ -86,20 +88,23 @@ def denials(
     """Show which flows the nodes of a running cluster denied, most packets first.
 
     All agents are asked at once. The same flow on several nodes is one line. In mode audit the
-    flows would be denied, but passed. With --follow there is a line for each flow and node as
+    flows would be denied, but pass. With --follow there is a line for each flow and node as
     packets are denied; with -o json each line is an object.
     """
-    if follow:
-        _follow(since, timeout, kubeconfig, context, output)
-        return
     # Imported here since they are slow and few commands need them.
     from udp_security.cli import denials_text  # noqa: PLC0415
 
-    found = _ask(since, timeout, kubeconfig, context)
+    if since and since > denials_text.REMEMBERED:
+        told = denials_text.duration_text(since)
+        click.echo(f"Note: nodes remember denials for an hour, not for {told}", err=True)
+    if follow:
+        _follow(since, timeout, kubeconfig, context, output)
+        return
+    found, cluster = _ask(since, timeout, kubeconfig, context, addresses=output == "json")
     for note in denials_text.notes(found):
         click.echo(f"Note: {note}", err=True)
     if output == "json":
-        click.echo(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_as_json(found, cluster), indent=2, ensure_ascii=False))
     else:
         for line in denials_text.lines(found, limit):
             click.echo(line)
@@ -108,14 +113,28 @@ def denials(
 
 
 def _ask(
-    since: timedelta | None, timeout: int, kubeconfig: str | None, context: str | None
-) -> Denials:
-    from udp_security.cluster.client import Client  # noqa: PLC0415
+    since: timedelta | None,
+    timeout: int,
+    kubeconfig: str | None,
+    context: str | None,
+    *,
+    addresses: bool,
+) -> tuple[Denials, Mapping[str, Sequence[str]] | None]:
+    """Also the cluster's own addresses, if they are wanted and known."""
+    from udp_security.cluster.client import Client, ClusterError  # noqa: PLC0415
     from udp_security.cluster.denials import denials_of  # noqa: PLC0415
+    from udp_security.cluster.ground import live_addresses  # noqa: PLC0415
 
-    async def work() -> Denials:
+    async def work() -> tuple[Denials, Mapping[str, Sequence[str]] | None]:
         async with Client(kubeconfig, context) as client, counting() as heard:
-            return await denials_of(client, timeout, since, heard)
+            found = await denials_of(client, timeout, since, heard)
+            if not addresses:
+                return found, None
+            try:
+                return found, await live_addresses(client)
+            except ClusterError as error:
+                click.echo(f"Note: the cluster's own CIDRs are not known: {error}", err=True)
+                return found, None
 
     return in_cluster(work())
 
@@ -139,6 +158,7 @@ def _follow(
             aclosing(follow(client, timeout, since)) as polls,
         ):
             async for poll in polls:
+                hush()
                 for event in poll:
                     if isinstance(event, str):
                         click.echo(f"Note: {event}", err=True)
@@ -162,11 +182,12 @@ def _growth_as_json(when: datetime, growth: Growth) -> str:
     return json.dumps({**more, **as_json(growth.flow)}, ensure_ascii=False)
 
 
-def _as_json(found: Denials) -> dict[str, Any]:
+def _as_json(found: Denials, cluster: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
     return {
         "schemaVersion": 1,
         "time": time_text(found.time),
         "since": None if found.since is None else int(found.since.total_seconds()),
+        "cluster": cluster,
         "nodes": [
             {
                 "node": node.node,

@@ -15,6 +15,8 @@ from udp_security.cluster.rollout import few
 from udp_security.policy.denied import DeniedFlow, DeniedPort, time_text
 from udp_security.policy.model import Address, address_text
 
+#: How long nodes remember a flow.
+REMEMBERED = timedelta(hours=1)
 _FLOWS = ("DIRECTION", "FROM", "TO", "PORT", "PACKETS", "LAST", "NODES")
 _PORTS = ("DIRECTION", "PORT", "PACKETS", "LAST", "NODES")
 
@@ -49,7 +51,8 @@ def line(when: datetime, growth: Growth) -> str:
 
 
 def _headline(found: Denials) -> str:
-    when = f"in the last {_duration(found.since) if found.since else 'hour'}"
+    since = found.since if found.since and found.since <= REMEMBERED else None
+    when = f"in the last {duration_text(since) if since else 'hour'}"
     telling = [node for node in found.nodes if node.available]
     if not telling:
         return "No node tells what it denied."
@@ -57,9 +60,10 @@ def _headline(found: Denials) -> str:
         return f"Nothing was denied {when} ({len(telling)} of {len(found.nodes)} nodes tell)."
     denying = [node for node in telling if node.flows]
     audit = [node.node for node in denying if node.mode == "audit"]
+    # A node does not remember in which mode it was when it saw a flow.
     if len(audit) == len(denying):
-        return f"Would be denied, but passed (mode audit), {when}:"
-    return f"Denied {when}{f' (but passed on {few(audit)}: mode audit)' if audit else ''}:"
+        return f"Would be denied, but pass now (mode audit); seen {when}:"
+    return f"Denied {when}{f' (but pass now on {few(audit)}: mode audit)' if audit else ''}:"
 
 
 def _row(flow: DeniedFlow, now: datetime) -> Sequence[str]:
@@ -93,7 +97,7 @@ def _ago(seen: datetime | None, now: datetime) -> str:
     return f"{age(seen, now)} ago" if seen else "-"
 
 
-def _duration(time: timedelta) -> str:
+def duration_text(time: timedelta) -> str:
     """As --since takes it."""
     minutes, seconds = divmod(int(time.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)

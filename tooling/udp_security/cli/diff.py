@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from udp_security.cli.cluster import cluster_options, in_cluster, say
+from udp_security.cli.cluster import cluster_options, in_cluster
 from udp_security.cli.errors import CANNOT_RUN, CannotRunError, UserError, debug_option
 from udp_security.cli.inputs import (
     check,
@@ -19,13 +19,15 @@ from udp_security.cli.inputs import (
     print_problems_as_json,
     print_problems_to_stderr,
 )
+from udp_security.cli.patience import patience, say
 
 if TYPE_CHECKING:
-    from udp_security.policy.boxes import Policies
+    from udp_security.cli.discovered import Report
+    from udp_security.cluster.plan import Plan
+    from udp_security.policy.settings import Side
+    from udp_security.values.merge import Values
 
 _DIFFERENT = 1
-# From so many rules on it may take more than a moment.
-_MANY_RULES = 200
 
 _EPILOG = """\b
 Examples:
@@ -53,12 +55,14 @@ def diff(
     """Show which flows become allowed or denied from OLD to NEW.
 
     OLD and NEW are values files, - for standard input, each on top of the chart's defaults. With
-    --live there is only NEW, and OLD is what the cluster has.
+    --live there is only NEW, and OLD is what the cluster has; the cluster's own addresses, where
+    NEW does not set cluster.*, are then asked of it, as by 'enable'.
 
     Not the text is compared but the meaning, exactly: rules may be written, ordered and split in
     any way. A box of flows has a direction, nodes, sources, destinations and ports, like a rule. A
     flow counts as allowed if a rule allows it or the scope leaves it alone. In mode audit, what
-    counts as denied passes all the same; a change of mode is told as such.
+    counts as denied passes all the same; a change of mode is told as such, and so are the agents'
+    other settings that decide where and how a policy is enforced.
     """
     wanted = 1 if live else 2
     if len(files) != wanted:
@@ -76,11 +80,17 @@ def diff(
     )
     from udp_security.policy.difference import difference  # noqa: PLC0415
 
-    *olds, new = _valid(files, output)
-    old = _policies(olds[0]) if olds else _live(kubeconfig, context)
-    if len(new["rules"]) > _MANY_RULES:
-        say(f"comparing {len(new['rules'])} rules")
-    found = difference(old, _policies(new), new["cluster"])
+    *olds, given = _valid(files, output)
+    values: Mapping[str, Any] = given.merged
+    if olds:
+        old = _side(olds[0].merged)
+    else:
+        old, values = _live(given, output, kubeconfig, context)
+    new = _side(values)
+    with patience("Comparing the policies"):
+        found = difference(
+            old.policies, new.policies, (old.cluster, new.cluster), (old.settings, new.settings)
+        )
     if output == "json":
         click.echo(json.dumps(difference_as_json(found), indent=2))
     else:
@@ -89,34 +99,46 @@ def diff(
         raise click.exceptions.Exit(_DIFFERENT)
 
 
-def _valid(files: tuple[str, ...], output: str) -> list[Mapping[str, Any]]:
-    """The merged values of each file; what is wrong with any of them ends the command."""
+def _valid(files: tuple[str, ...], output: str) -> list[Values]:
+    """The values of each file; what is wrong with any of them ends the command."""
     checked = [check([file], []) for file in files]
     problems = [problem for one in checked for problem in one.problems]
     if problems:
-        (print_problems_as_json if output == "json" else print_problems_to_stderr)(problems)
+        _report(output)(problems)
         # Not 1, as elsewhere: here that means a difference.
         raise click.exceptions.Exit(CANNOT_RUN)
-    return [one.values.merged for one in checked if one.values]
+    return [one.values for one in checked if one.values]
 
 
-def _policies(values: Mapping[str, Any]) -> Policies:
+def _report(output: str) -> Report:
+    return print_problems_as_json if output == "json" else print_problems_to_stderr
+
+
+def _side(values: Mapping[str, Any]) -> Side:
     from udp_security.policy.model import SYSTEMS, Policy  # noqa: PLC0415
+    from udp_security.policy.settings import Side, of_values  # noqa: PLC0415
 
-    return {os: Policy.from_values(values, os) for os in SYSTEMS if values[os]["enabled"]}
+    policies = {os: Policy.from_values(values, os) for os in SYSTEMS if values[os]["enabled"]}
+    return Side(policies, values["cluster"], of_values(values))
 
 
-def _live(kubeconfig: str | None, context: str | None) -> Policies:
+def _live(
+    new: Values, output: str, kubeconfig: str | None, context: str | None
+) -> tuple[Side, Mapping[str, Any]]:
+    """What the cluster has, and the merged values as `enable` would install them there."""
     # Imported here since they are slow and few commands need them.
+    from udp_security.cli.discovered import from_cluster  # noqa: PLC0415
     from udp_security.cluster.client import Client  # noqa: PLC0415
-    from udp_security.cluster.live import live_policies  # noqa: PLC0415
+    from udp_security.cluster.comparison import running  # noqa: PLC0415
+    from udp_security.cluster.ground import as_installed  # noqa: PLC0415
 
-    async def work() -> Policies:
+    async def work() -> tuple[Side, Plan]:
         async with Client(kubeconfig, context) as client:
-            return await live_policies(client)
+            return await running(client), await as_installed(client, new)
 
     say("asking the cluster")
     try:
-        return in_cluster(work())
+        old, plan = in_cluster(work())
     except UserError as error:
         raise CannotRunError(error.message) from error
+    return old, from_cluster(plan, _report(output), CANNOT_RUN).merged

@@ -16,9 +16,10 @@ from udp_security.policy.boxes import Box, besides
 from udp_security.policy.difference import Difference, Loss
 from udp_security.policy.model import Network, PortRange, canonical
 
-# More rows of a table, and more entries of a list in it, than people read.
+# More rows of a table, more entries of a list in it and a longer setting than people read.
 _ROWS = 20
 _ENTRIES = 4
+_LONG = 60
 
 _HEAD = ("DIRECTION", "NODES", "FROM", "TO", "PORTS")
 
@@ -43,11 +44,18 @@ def print_difference(difference: Difference, console: Console) -> None:
                 console.print(f"  and {len(rows) - _ROWS} more")
     if difference.settings:
         console.print("Settings:", style="bold")
-        rows = [(s.os, s.name, f"{s.old} -> {s.new}", s.meaning) for s in difference.settings]
+        rows = [
+            (s.os, s.name, f"{_cut(s.old)} -> {_cut(s.new)}", s.meaning)
+            for s in difference.settings
+        ]
         for line in table(rows):
             console.print(f"  {line}")
     if difference.empty:
-        console.print("No difference in meaning.")
+        known = " in what can be compared" if difference.not_compared else ""
+        console.print(f"No difference in meaning{known}.")
+    if difference.not_compared:
+        names = ", ".join(f"{each.os}.{each.name}" for each in difference.not_compared)
+        console.print(f"Not compared, since the cluster does not tell: {names}", style="yellow")
 
 
 def difference_as_json(difference: Difference) -> dict[str, Any]:
@@ -72,6 +80,7 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
             {"os": s.os, "name": s.name, "old": s.old, "new": s.new, "meaning": s.meaning}
             for s in difference.settings
         ],
+        "notCompared": [f"{each.os}.{each.name}" for each in difference.not_compared],
     }
 
 
@@ -138,6 +147,10 @@ def _addresses(networks: Sequence[Network]) -> str:
     if len(networks) > _ENTRIES and len(others := besides(networks)) < len(networks):
         return f"any but {_list(map(canonical, others))}"
     return _list(map(canonical, networks))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[:_LONG]}..."
 
 
 def _port_text(ends: PortRange) -> str:

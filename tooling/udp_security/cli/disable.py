@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from udp_security.cli.cluster import cluster_options, executable, in_cluster, say, timeout_option
+from udp_security.cli.cluster import cluster_options, executable, in_cluster, timeout_option
 from udp_security.cli.errors import debug_option
 from udp_security.cli.inputs import output_option
+from udp_security.cli.patience import say
 
 if TYPE_CHECKING:
     from udp_security.cluster.removal import Leftover

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from udp_security.cli.cluster import cluster_options, executable, in_cluster, say, timeout_option
+from udp_security.cli.cluster import cluster_options, executable, in_cluster, timeout_option
 from udp_security.cli.errors import INVALID, debug_option
 from udp_security.cli.inputs import (
     chart,
@@ -19,6 +19,7 @@ from udp_security.cli.inputs import (
     require_valid,
     values_options,
 )
+from udp_security.cli.patience import say
 
 if TYPE_CHECKING:
     from udp_security.cluster.enabling import Enabled

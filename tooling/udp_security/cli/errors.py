@@ -18,6 +18,8 @@ CANNOT_RUN = 2
 INTERNAL = 70
 #: Ctrl-C (what a shell reports for a program that SIGINT ended).
 INTERRUPTED = 130
+#: Nobody reads the output any more (what a shell reports for a program that SIGPIPE ended).
+UNREAD = 141
 
 
 class UserError(click.ClickException):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from udp_security.cli import explanation, live_flow
-from udp_security.cli.cluster import cluster_options, in_cluster, say, timeout_option
+from udp_security.cli.cluster import cluster_options, in_cluster, timeout_option
 from udp_security.cli.errors import INVALID, debug_option
 from udp_security.cli.inputs import (
     console,
@@ -23,6 +23,7 @@ from udp_security.cli.inputs import (
     values_options,
 )
 from udp_security.cli.path import Plane
+from udp_security.cli.patience import say
 from udp_security.policy import Flow, Policy
 from udp_security.policy.model import SYSTEMS, Address, Direction, OperatingSystem
 

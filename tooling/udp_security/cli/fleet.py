@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from udp_security.cli import tables
@@ -23,21 +24,45 @@ if TYPE_CHECKING:
 
 _HEAD = ("NODE", "OS", "MODE", "GENERATION", "IN FORCE", "HEALS", "DENIED", "AGE")
 _WIDE = ("BACKEND", "CACHE", "OWNER", "VERSION", "LAST APPLIED", "NOT GOVERNED", "WHY NOT")
-_AGE = _HEAD.index("AGE")
+# What a terminal goes without that has not the room for all columns, the first ones first.
+_SPARED = (
+    *("VERSION", "LAST APPLIED", "OWNER", "CACHE", "BACKEND", "NOT GOVERNED", "WHY NOT"),
+    *("AGE", "GENERATION", "HEALS", "OS", "DENIED", "MODE"),
+)
 # The table shows the beginning of a reason; the words below it have all of it.
 _REASON = 48
+# The least of it that is worth a column.
+_FEW = 12
 _UNITS = ((2 * 86400, 86400, "d"), (2 * 3600, 3600, "h"), (2 * 60, 60, "m"), (0, 1, "s"))
 
 
 def table(nodes: Sequence[NodeStatus], *, wide: bool, now: datetime | None = None) -> list[Text]:
     """One line a node, as wide as it must be. `now` is in UTC; None leaves the ages out."""
-    head = _HEAD + _WIDE if wide else _HEAD
-    # A column of its own has the reason then.
-    shown = 0 if wide else _REASON
-    rows = [_cells(node, now, shown) + (_wide_cells(node) if wide else ()) for node in nodes]
+    lines = tables.table(_rows(nodes, wide, now))
     styles = ["bold", *map(_style, nodes)]
-    lines = tables.table([head, *rows])
     return [Text(line, style) for line, style in zip(lines, styles, strict=True)]
+
+
+def screen(
+    nodes: Sequence[NodeStatus], *, wide: bool, now: datetime, width: int, height: int
+) -> list[Text]:
+    """Words and table for a terminal of that size: what is not as it should be comes first.
+
+    What finds no room is counted; of the columns those go that say the least.
+    """
+    said = words(nodes, wide=wide)[: max(1, height // 2 - 1)]
+    order = sorted(nodes, key=_rank)
+    room = max(1, height - len(said) - 1)
+    if len(order) > room:
+        order, rest = order[: room - 1], order[room - 1 :]
+    else:
+        rest = []
+    lines = tables.table(_fitted(_rows(order, wide, now), width))
+    styles = ["bold", *map(_style, order)]
+    shown = [*said, *(Text(line, style) for line, style in zip(lines, styles, strict=True))]
+    if rest:
+        shown.append(Text(_counted(rest), _style(rest[0])))
+    return [Text(tables.cut(line.plain, width), line.style) for line in shown]
 
 
 def words(nodes: Sequence[NodeStatus], *, wide: bool) -> list[Text]:
@@ -95,6 +120,41 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]
     return iter(sorted(found.items(), key=lambda each: -len(each[1])))
 
 
+def _rank(node: NodeStatus) -> int:
+    if not node.counts:
+        return 2
+    return 0 if not node.in_force else 1 if not node.enforces else 3
+
+
+def _counted(nodes: Sequence[NodeStatus]) -> str:
+    if all(node.in_force for node in nodes):
+        return f"and {len(nodes)} more, all in force"
+    counts = (
+        (sum(not node.good for node in nodes), "not in force"),
+        (sum(not node.counts for node in nodes), "not counted"),
+        (sum(node.in_force for node in nodes), "in force"),
+    )
+    return f"and {len(nodes)} more: {', '.join(f'{n} {what}' for n, what in counts if n)}"
+
+
+def _rows(nodes: Sequence[NodeStatus], wide: bool, now: datetime | None) -> list[tuple[str, ...]]:
+    """With the head, all columns."""
+    # A column of its own has the reason then.
+    shown = 0 if wide else _REASON
+    rows = [_cells(node, now, shown) + (_wide_cells(node) if wide else ()) for node in nodes]
+    return [_HEAD + _WIDE if wide else _HEAD, *rows]
+
+
+def _fitted(rows: Sequence[Sequence[str]], width: int) -> Sequence[Sequence[str]]:
+    """With as many columns as fit, and names that leave room for whether it is in force."""
+    for spared in _SPARED:
+        if all(cell_len(line) <= width for line in tables.table(rows)):
+            return rows
+        at = [column for column, name in enumerate(rows[0]) if name != spared]
+        rows = [[row[column] for column in at] for row in rows]
+    return [[tables.cut(row[0], max(1, width - _FEW - 2)), *row[1:]] for row in rows]
+
+
 def _style(node: NodeStatus) -> str:
     if not node.counts:
         return "dim"
@@ -128,8 +188,7 @@ def _in_force(node: NodeStatus, shown: int) -> str:
         return node.reason
     if not shown:
         return "no"
-    reason = node.reason
-    return f"no: {reason if len(reason) <= shown else reason[: shown - 1] + '…'}"
+    return f"no: {tables.cut(node.reason, shown)}"
 
 
 def _wide_cells(node: NodeStatus) -> tuple[str, ...]:

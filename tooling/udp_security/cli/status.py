@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -17,9 +18,10 @@ from rich.live import Live
 from rich.text import Text
 
 from udp_security.cli import fleet
-from udp_security.cli.cluster import cluster_options, counting, in_cluster, say, timeout_option
+from udp_security.cli.cluster import cluster_options, counting, in_cluster, timeout_option
 from udp_security.cli.errors import INVALID, debug_option
 from udp_security.cli.inputs import console
+from udp_security.cli.patience import hush, say
 
 if TYPE_CHECKING:
     from udp_security.cluster.status import NodeStatus
@@ -109,6 +111,7 @@ async def _watch(
 
     show = _draw if console().is_terminal and output != "json" else _print
     nodes, fault = await _look(timeout, kubeconfig, context), ""
+    hush()
     with show(output) as tell:
         while True:
             tell(nodes, fault)
@@ -126,13 +129,20 @@ async def _pause() -> None:
 
 @contextmanager
 def _draw(output: str) -> Iterator[_Tell]:
-    """Draws the table in the same place again."""
+    """Draws the table in the same place again, as much of it as the terminal has room for."""
     with Live(console=console(), auto_refresh=False) as live:
 
         def tell(nodes: _Nodes, fault: str) -> None:
-            lines = [*_lines(nodes, output, datetime.now(timezone.utc)), Text(fault, "red")]
-            for line in lines:
-                line.no_wrap, line.overflow = True, "ellipsis"
+            width, height = live.console.size
+            lines = [Text(line, "red") for line in textwrap.wrap(fault, width)[: height // 2]]
+            if nodes is None:
+                lines.append(Text(_NOT_ENABLED))
+            else:
+                now = datetime.now(timezone.utc)
+                # The cursor has the last line.
+                room = height - len(lines) - 1
+                wide = output == "wide"
+                lines += fleet.screen(nodes, wide=wide, now=now, width=width, height=room)
             live.update(Group(*lines), refresh=True)
 
         yield tell

@@ -8,12 +8,12 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from udp_security.cli.cluster import cluster_options, counting, in_cluster, say, timeout_option
-from udp_security.cli.denials_file import STDIN, read_denials
+from udp_security.cli.cluster import cluster_options, counting, in_cluster, timeout_option
+from udp_security.cli.denials_file import STDIN, Silent, read_denials
 from udp_security.cli.errors import INVALID, CannotRunError, UserError, debug_option
 from udp_security.cli.inputs import (
     chart,
@@ -23,8 +23,10 @@ from udp_security.cli.inputs import (
     require_valid,
     values_options,
 )
+from udp_security.cli.patience import patience, say
 
 if TYPE_CHECKING:
+    from udp_security.cli.discovered import Report
     from udp_security.policy.denied import DeniedFlow
     from udp_security.policy.ground import Ground
     from udp_security.policy.suggestion import Suggestion
@@ -40,12 +42,14 @@ Examples:
   udp-security suggest
   udp-security denials -o json > denials.json
   udp-security suggest --denials denials.json -f values.yaml
+  udp-security suggest --denials 08.json --denials 09.json
   udp-security suggest -f values.yaml --max-prefix 24,64
   udp-security suggest --write values.yaml
 
 \b
 Exit status: 0 suggested, or nothing to suggest, 1 invalid values or denials,
-2 wrong usage or no access to the cluster, 130 Ctrl-C."""
+or some agents did not answer, 2 wrong usage or no access to the cluster, 130
+Ctrl-C."""
 
 _LENGTHS = {4: 32, 6: 128}
 
@@ -67,10 +71,12 @@ def _prefixes(_: click.Context, __: click.Parameter, value: str | None) -> Mappi
 @click.command(epilog=_EPILOG)
 @click.option(
     "--denials",
-    "denials_file",
+    "denials_files",
     metavar="FILE",
+    multiple=True,
     type=click.Path(allow_dash=True),
-    help="What 'denials -o json' printed, - for standard input. By default the cluster is asked.",
+    help="What 'denials -o json' printed, - for standard input; several add up, and no packet "
+    "counts twice. By default the cluster is asked.",
 )
 @values_options
 @click.option(
@@ -100,7 +106,7 @@ def _prefixes(_: click.Context, __: click.Parameter, value: str | None) -> Mappi
 @output_option
 @debug_option
 def suggest(
-    denials_file: str | None,
+    denials_files: tuple[str, ...],
     files: tuple[str, ...],
     settings: tuple[str, ...],
     min_packets: int,
@@ -121,40 +127,52 @@ def suggest(
 
     Rules name both ends of a flow, by the addresses that were seen. Only --max-prefix lets several
     addresses become the narrowest network that holds them, and a pod's address the network of
-    cluster.podCIDRs that it is in, where those are not wider.
+    cluster.podCIDRs that it is in, where those are not wider. Where the values do not set
+    cluster.*, the cluster's own addresses are taken, or those that are saved with the denials.
     """
-    _check_usage(denials_file, files, settings, write, yes)
+    _check_usage(denials_files, files, write, yes)
     if write and not files:
         files = (write,)
     report = print_problems_as_json if output == "json" else print_problems_to_stderr
     values = require_valid(files, settings, report) if files or settings else None
-    flows, ground = _look(denials_file, values, timeout, kubeconfig, context)
+    denials, ground, values = _look(denials_files, values, report, timeout, kubeconfig, context)
     # Imported here since they are slow.
     from udp_security.cli.suggestions import print_suggestion, suggestion_as_json  # noqa: PLC0415
     from udp_security.policy.difference import difference  # noqa: PLC0415
     from udp_security.policy.suggestion import suggest as suggested  # noqa: PLC0415
 
-    suggestion = suggested(flows, ground, min_packets, prefixes)
-    # Rules only add: no lifeline can be lost.
-    change = difference(ground.policies, ground.added(suggestion.added), None)
+    with patience(f"Looking for the fewest rules for {len(denials.flows):,} denied flows"):
+        suggestion = suggested(denials.flows, ground, min_packets, prefixes)
+    with patience("Working out what they change in meaning"):
+        # Rules only add: no lifeline can be lost.
+        change = difference(ground.policies, ground.added(suggestion.added))
     if output == "text":
         print_suggestion(suggestion, change)
+    elif write and not yes:
+        # Nobody agrees to what is not shown.
+        print_suggestion(suggestion, change, stderr=True)
     written = None
     if write and values and suggestion.added and _write(values, write, suggestion, yes):
         written = write
     if output == "json":
-        answer = suggestion_as_json(suggestion, change, written)
+        answer = suggestion_as_json(suggestion, change, denials.silent, written)
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    if denials.failed:
+        raise click.exceptions.Exit(INVALID)
+
+
+class _Denials(NamedTuple):
+    """`failed`: a node that should have told its denials did not."""
+
+    flows: Sequence[DeniedFlow]
+    silent: Sequence[Silent]
+    failed: bool
 
 
 def _check_usage(
-    denials_file: str | None,
-    files: Sequence[str],
-    settings: Sequence[str],
-    write: str | None,
-    yes: bool,
+    denials_files: Sequence[str], files: Sequence[str], write: str | None, yes: bool
 ) -> None:
-    if denials_file == STDIN and STDIN in files:
+    if [*denials_files, *files].count(STDIN) > 1:
         raise click.UsageError("standard input (-) can be only one of --denials and -f")
     if write is None:
         if yes:
@@ -166,7 +184,7 @@ def _check_usage(
         )
     if write == STDIN:
         raise click.UsageError("--write needs a file (standard input cannot be written to)")
-    if not yes and (denials_file == STDIN or not _on_terminal()):
+    if not yes and (STDIN in denials_files or not _on_terminal()):
         raise click.UsageError("--write asks first, and here is no terminal (add --yes)")
 
 
@@ -175,48 +193,68 @@ def _on_terminal() -> bool:
 
 
 def _look(
-    denials_file: str | None,
+    denials_files: Sequence[str],
     values: Values | None,
+    report: Report,
     timeout: int,
     kubeconfig: str | None,
     context: str | None,
-) -> tuple[Sequence[DeniedFlow], Ground]:
-    """The denials and what is to be added to, from files or the cluster."""
+) -> tuple[_Denials, Ground, Values | None]:
+    """The denials and what is to be added to, from files or the cluster.
+
+    The values come back with the cluster's own addresses, where they don't set those.
+    """
+    from udp_security.cli.discovered import from_denials  # noqa: PLC0415
     from udp_security.policy.ground import Ground  # noqa: PLC0415
 
-    flows: Sequence[DeniedFlow] | None = None
+    denials: _Denials | None = None
     notes: Sequence[str] = ()
-    if denials_file:
-        flows, notes = read_denials(denials_file)
-    ground = Ground.of_values(values.merged) if values else None
-    if flows is None or ground is None:
-        flows, ground, more = _ask(flows, ground, timeout, kubeconfig, context)
+    if denials_files:
+        with patience("Reading the denials"):
+            saved = read_denials(denials_files)
+        denials = _Denials(saved.flows, saved.silent, failed=False)
+        notes = [*map(str, saved.silent)]
+        if values:
+            values = from_denials(values, saved.cluster, report, INVALID)
+    if denials is None or values is None:
+        denials, ground, values, more = _ask(denials, values, report, timeout, kubeconfig, context)
         notes = (*notes, *more)
+    else:
+        ground = Ground.of_values(values.merged)
     for note in notes:
         click.echo(f"Note: {note}", err=True)
-    return flows, ground
+    return denials, ground, values
 
 
 def _ask(
-    flows: Sequence[DeniedFlow] | None,
-    ground: Ground | None,
+    denials: _Denials | None,
+    values: Values | None,
+    report: Report,
     timeout: int,
     kubeconfig: str | None,
     context: str | None,
-) -> tuple[Sequence[DeniedFlow], Ground, Sequence[str]]:
-    """What of the two is not known yet, from the cluster, with notes."""
+) -> tuple[_Denials, Ground, Values | None, Sequence[str]]:
+    """What of it all is not known yet, from the cluster, with notes."""
     from udp_security.cli.denials_text import notes  # noqa: PLC0415
+    from udp_security.cli.discovered import from_cluster  # noqa: PLC0415
     from udp_security.cluster.client import Client  # noqa: PLC0415
     from udp_security.cluster.denials import denials_of  # noqa: PLC0415
-    from udp_security.cluster.ground import live_ground  # noqa: PLC0415
+    from udp_security.cluster.ground import as_installed, live_ground  # noqa: PLC0415
+    from udp_security.policy.ground import Ground  # noqa: PLC0415
 
-    async def work() -> tuple[Sequence[DeniedFlow], Ground, Sequence[str]]:
+    async def work() -> tuple[_Denials, Ground, Values | None, Sequence[str]]:
         async with Client(kubeconfig, context) as client, counting() as heard:
-            known = ground or await live_ground(client)
-            if flows is not None:
-                return flows, known, ()
-            denials = await denials_of(client, timeout, None, heard)
-            return denials.flows, known, notes(denials)
+            if values:
+                judged = from_cluster(await as_installed(client, values), report, INVALID)
+                ground = Ground.of_values(judged.merged)
+            else:
+                judged, ground = None, await live_ground(client)
+            if denials is not None:
+                return denials, ground, judged, ()
+            found = await denials_of(client, timeout, None, heard)
+            silent = [Silent(node.node, node.reason) for node in found.nodes if node.reason]
+            failed = any(node.failed for node in found.nodes)
+            return _Denials(found.flows, silent, failed), ground, judged, notes(found)
 
     return in_cluster(work())
 

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
+from udp_security.cli.denials_file import Silent
 from udp_security.cli.differences import difference_as_json, print_difference
 from udp_security.cli.inputs import console
 from udp_security.policy.denied import DeniedFlow, as_json, time_text
@@ -30,36 +32,43 @@ def addition(suggestion: Suggestion) -> Addition:
     )
 
 
-def print_suggestion(suggestion: Suggestion, difference: Difference) -> None:
+def print_suggestion(
+    suggestion: Suggestion, difference: Difference, *, stderr: bool = False
+) -> None:
     """The YAML to paste, what was left out and why, and the change in meaning."""
+    echo = partial(click.echo, err=stderr)
     if new := addition(suggestion):
         parts = [_count(len(suggestion.presets), "preset"), _count(len(suggestion.rules), "rule")]
-        flows = [flow for each in _suggested(suggestion) for flow in each.flows]
-        click.echo(
-            f"Suggested: {' and '.join(filter(None, parts))} for {_size(flows)}. "
+        # Networks may overlap, and then two rules are for the same flow.
+        each_once = dict.fromkeys(f for each in _suggested(suggestion) for f in each.flows)
+        echo(
+            f"Suggested: {' and '.join(filter(None, parts))} for {_size([*each_once])}. "
             "Denials can be forged: judge each."
         )
-        click.echo(f"\n{fragment(new)}", nl=False)
+        echo(f"\n{fragment(new)}", nl=False)
     else:
-        click.echo("Nothing to suggest.")
+        echo("Nothing to suggest.")
     if suggestion.left_out:
-        click.echo("\nLeft out:")
+        echo("\nLeft out:")
     for left in suggestion.left_out:
-        click.echo(f"  {_size(left.flows)}: {left.why}")
+        echo(f"  {_size(left.flows)}: {left.why}")
         by_packets = sorted(left.flows, key=lambda flow: -flow.packets)
         for flow in by_packets[:_SHOWN]:
-            click.echo(f"    {_flow(flow)}")
+            echo(f"    {_flow(flow)}")
         if len(left.flows) > _SHOWN:
-            click.echo(f"    and {len(left.flows) - _SHOWN:,} more (-o json has all)")
+            echo(f"    and {len(left.flows) - _SHOWN:,} more (-o json has all)")
     if suggestion.allowed:
-        click.echo(f"\nAllowed already: {_count(suggestion.allowed, 'flow')}")
+        echo(f"\nAllowed already: {_count(suggestion.allowed, 'flow')}")
     if new:
-        click.echo("\nThe change in meaning:")
-        print_difference(difference, console())
+        echo("\nThe change in meaning:")
+        print_difference(difference, console(stderr=stderr))
 
 
 def suggestion_as_json(
-    suggestion: Suggestion, difference: Difference, written: str | None
+    suggestion: Suggestion,
+    difference: Difference,
+    silent: Sequence[Silent],
+    written: str | None,
 ) -> dict[str, Any]:
     """What `suggest -o json` prints; `written` is the file that has it now."""
     return {
@@ -68,6 +77,7 @@ def suggestion_as_json(
         "rules": [{"rule": dict(each.rule), **_grounds(each)} for each in suggestion.rules],
         "leftOut": [_left_as_json(left) for left in suggestion.left_out],
         "allowedAlready": suggestion.allowed,
+        "silentNodes": [each._asdict() for each in silent],
         "difference": difference_as_json(difference),
         "written": written,
     }

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
+import socket as sockets
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +25,8 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.config import ConfigException, load_kube_config
 from yaml import YAMLError
+
+from udp_security.cluster.words import one_line
 
 #: Commands that run at the same time, of all nodes together. Each has a connection of its own, and
 #: most of them only wait; with fewer, nodes that say nothing would make the others wait as well.
@@ -43,6 +47,7 @@ _LOOK = 0.005
 # Files that are open besides.
 _OTHER_FILES = 50
 _MERGE_PATCH = "application/merge-patch+json"
+_LOG = logging.getLogger("kubernetes.aio.config")
 
 
 class ClusterError(Exception):
@@ -77,28 +82,24 @@ class Client:
             raise NoAccessError(
                 f"no cluster to talk to: there is no {paths} (check --kubeconfig and $KUBECONFIG)"
             )
+        complaints: list[str] = []
         try:
-            await load_kube_config(
-                paths,
-                self.context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
+            with _told_to(complaints):
+                await load_kube_config(
+                    paths,
+                    self.context,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
             self._api = ApiClient(configuration)
-        # Besides ConfigException: what it stumbles over in a file that is none.
-        except (
-            ConfigException,
-            YAMLError,
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-        ) as error:
-            raise NoAccessError(
-                f"no cluster to talk to: {error or type(error).__name__} "
-                "(check --kubeconfig, --context and $KUBECONFIG)"
-            ) from error
+        except (ConfigException, YAMLError, OSError, ValueError) as error:
+            raise _no_login(one_line(str(error)) or type(error).__name__) from error
+        # What it stumbles over in a file that is none.
+        except (TypeError, KeyError, AttributeError) as error:
+            raise _no_login(f"{paths} is not a kubeconfig") from error
+        if complaints:
+            await self._api.close()
+            raise _no_login(f"the login fails: {one_line(complaints[0])}")
         self.server = configuration.host
         parallel = min(PARALLEL, _open_files() - _OTHER_FILES)
         self._free = asyncio.Semaphore(parallel)
@@ -106,16 +107,21 @@ class Client:
         # The client's own class for WebSockets forgets the kubeconfig's proxy-url and
         # tls-server-name, and waits ten seconds for the goodbye of a node that says nothing.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=parallel, ssl=self._api.rest_client.ssl_context),
+            # What has to wait for its turn does so elsewhere.
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=self._api.rest_client.ssl_context, socket_factory=self._socket
+            ),
             trust_env=True,
         )
+        # Instead of one of its own.
+        self._api.rest_client.pool_manager = self._session
         self._how: dict[str, Any] = {
             "proxy": configuration.proxy or None,
             "proxy_headers": configuration.proxy_headers or None,
             "server_hostname": configuration.tls_server_name or None,
             "timeout": aiohttp.ClientWSTimeout(ws_close=_GOODBYE),
         }
-        self._sockets: list[Any] = []
+        self._sockets: list[sockets.socket] = []
         return self
 
     async def __aexit__(
@@ -125,7 +131,6 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         await self._api.close()
-        await self._session.close()
         # Connections with TLS end a moment after they are closed.
         last = time.monotonic() + _CLOSING
         while any(each.fileno() >= 0 for each in self._sockets) and time.monotonic() < last:
@@ -172,11 +177,8 @@ class Client:
         connecting = self._session.ws_connect(
             url, headers=headers, protocols=(_PROTOCOL,), **self._how
         )
-        async with connecting as socket:
-            if len(self._sockets) >= 2 * PARALLEL:
-                self._sockets = [each for each in self._sockets if each.fileno() >= 0]
-            self._sockets.append(socket.get_extra_info("socket"))
-            yield socket
+        async with connecting as connected:
+            yield connected
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Callable[[], None]]:
@@ -197,6 +199,13 @@ class Client:
             finally:
                 timer.cancel()
                 connected()
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> sockets.socket:
+        family, kind, protocol, *_ = address
+        if len(self._sockets) >= 2 * PARALLEL:
+            self._sockets = [each for each in self._sockets if each.fileno() >= 0]
+        self._sockets.append(sockets.socket(family, kind, protocol))
+        return self._sockets[-1]
 
     async def _request(
         self,
@@ -249,6 +258,28 @@ class Client:
                 f"{self.server} refuses: {message} (log in as one who may administer the cluster)"
             )
         return ApiError(status, f"{self.server} refuses: {message} (HTTP {status})")
+
+
+def _no_login(why: str) -> NoAccessError:
+    return NoAccessError(
+        f"no cluster to talk to: {why} (check --kubeconfig, --context and $KUBECONFIG)"
+    )
+
+
+@contextmanager
+def _told_to(complaints: list[str]) -> Iterator[None]:
+    """Hears of a login plugin that fails: the library only logs it, and goes on without."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complaints.append(record.getMessage())
+
+    handler = Handler(logging.ERROR)
+    _LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOG.removeHandler(handler)
 
 
 def _open_files() -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from udp_security.cluster.client import Client, NoAccessError
+from udp_security.cluster.words import one_line
 from udp_security.k2s.manifests import NAMESPACE
 
 # The protocol's channels: a frame's first byte.
@@ -19,8 +20,6 @@ _STDOUT, _STDERR, _ERROR = 1, 2, 3
 _CONTAINER = "agent"
 # Bytes of one answer. The lists of denials, all full, take a few.
 _MOST = 16 * 2**20
-# Characters of what somebody wrote, where it is shown.
-_SHOWN = 500
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,6 @@ class Answer:
         """What the command printed for itself, on one line that no terminal would obey; what was
         said of it where it printed nothing."""
         return one_line(self.text or self.said)
-
-
-def one_line(text: str) -> str:
-    """The beginning of a text that others wrote, on one line and without control characters."""
-    line = " ".join(text[:_SHOWN].split())
-    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 async def execute(client: Client, pod: str, command: Sequence[str], timeout: float) -> Answer:

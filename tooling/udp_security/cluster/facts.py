@@ -10,9 +10,10 @@ from typing import Any
 
 from udp_security.cluster.client import ApiError, Client
 from udp_security.cluster.nodes import Node
+from udp_security.policy.model import CLUSTER_KEYS
 
 #: The values under `cluster` that hold what is asked here.
-POD, SERVICE, NODE = "podCIDRs", "serviceCIDRs", "nodeCIDRs"
+POD, SERVICE, NODE = CLUSTER_KEYS
 
 Facts = Mapping[str, Sequence[str]]
 

@@ -14,8 +14,9 @@ from typing import Final, TypeVar
 
 from udp_security.cluster.agents import AgentPod, Agents, AgentSet, agents_of
 from udp_security.cluster.client import Client, ClusterError
-from udp_security.cluster.execution import Answer, execute, one_line
+from udp_security.cluster.execution import Answer, execute
 from udp_security.cluster.nodes import Node, nodes_of
+from udp_security.cluster.words import one_line
 from udp_security.policy.denied import DeniedFlow, DeniedPort, from_agent, port_from_agent
 from udp_security.policy.facts import MODES
 from udp_security.policy.fields import Fields

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from udp_security.cluster.execution import Answer, one_line
+from udp_security.cluster.execution import Answer
+from udp_security.cluster.words import one_line
 from udp_security.policy.facts import MODES, Mode
 from udp_security.policy.fields import Fields
 from udp_security.policy.model import DIRECTIONS

@@ -81,19 +81,21 @@ def cover(cubes: Sequence[Cube], ignorable: Sequence[Cube], shorten: Shorten) ->
 def parts(sides: Iterable[int]) -> list[int]:
     """The fewest disjoint sets that each of the sides is a union of, lowest bit first."""
     found: list[int] = []
+    covered = 0
     for side in sorted({*sides} - {0}):
-        rest = side
+        rest, new = side & covered, side & ~covered
+        covered |= side
         # From the last: in this order, those are the likely ones to have something in common.
         for place in range(len(found) - 1, -1, -1):
+            if not rest:
+                break
             if common := found[place] & rest:
                 if common != found[place]:
                     found[place] ^= common
                     found.append(common)
                 rest ^= common
-                if not rest:
-                    break
-        else:
-            found.append(rest)
+        if new:
+            found.append(new)
     return sorted(found, key=lambda part: part & -part)
 
 
@@ -109,12 +111,23 @@ def _slices(
     if () in ours:
         side = span & ~theirs.get((), 0)
         return ((side,),) if side else ()
+    found = parts(side & span for side in (*ours.values(), *theirs.values()))
+    # A side consists of whole parts, so the lowest bit of what is left of it tells the next one.
+    # (To try each part with each side takes time that grows with the square.)
+    parts_by_lowest = {part & -part: number for number, part in enumerate(found)}
+    within: list[list[Cube]] = [[] for _ in found]
+    without: list[list[Cube]] = [[] for _ in found]
+    for heads, holding in ((ours, within), (theirs, without)):
+        for rest, side in heads.items():
+            left = side & span
+            while left:
+                number = parts_by_lowest[left & -left]
+                holding[number].append(rest)
+                left ^= found[number]
     slices: dict[tuple[Cube, ...], int] = {}
     count = 0
-    for part in parts(side & span for side in (*ours.values(), *theirs.values())):
-        within = [rest for rest, side in ours.items() if side & part]
-        without = [rest for rest, side in theirs.items() if side & part]
-        slice_ = _slices(within, without, limit)
+    for number, part in enumerate(found):
+        slice_ = _slices(within[number], without[number], limit)
         if slice_ not in slices:
             count += len(slice_)
             if count > limit:

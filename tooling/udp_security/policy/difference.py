@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from udp_security.policy import data
+from udp_security.policy import data, settings
 from udp_security.policy.boxes import Box, Family, Policies, Space
 from udp_security.policy.lifelines import pairs
 from udp_security.policy.model import (
@@ -24,8 +24,9 @@ from udp_security.policy.model import (
     OperatingSystem,
     Policy,
 )
+from udp_security.policy.settings import Settings
 
-__all__ = ["Box", "Difference", "Loss", "Setting", "difference"]
+__all__ = ["Box", "Difference", "Loss", "Setting", "Unknown", "difference"]
 
 _FAMILIES: Final[tuple[Family, ...]] = (4, 6)
 # What becomes of packets: system, setting, new value. Windows drops whatever denyAction says.
@@ -53,13 +54,24 @@ _MEANINGS: Final[dict[tuple[OperatingSystem, str, str], str]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """A change that alters no verdict, but what it does to packets; ``meaning`` is for people."""
+    """A change that alters no verdict, but where it holds, or what it does to packets.
+
+    ``meaning`` is for people.
+    """
 
     os: OperatingSystem
     name: str
     old: str
     new: str
     meaning: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A setting that only one side tells: nobody knows whether it changes."""
+
+    os: OperatingSystem
+    name: str
 
 
 @dataclass(frozen=True)
@@ -90,18 +102,26 @@ class Difference:
     denied: tuple[Box, ...]
     settings: tuple[Setting, ...]
     lifelines: tuple[Loss, ...]
+    not_compared: tuple[Unknown, ...] = ()
 
     @property
     def empty(self) -> bool:
-        """Whether the two policies mean the same."""
+        """Whether the two policies mean the same, as far as they were compared."""
         return not (self.allowed or self.denied or self.settings)
 
 
-def difference(old: Policies, new: Policies, cluster: Mapping[str, list[str]] | None) -> Difference:
+def difference(
+    old: Policies,
+    new: Policies,
+    clusters: Sequence[Mapping[str, Sequence[str]]] = (),
+    agents: tuple[Settings, Settings] = ({}, {}),
+) -> Difference:
     """Compares the policies of all operating systems.
 
-    One that is missing has no agent: nothing is denied there. ``cluster`` are the new values' own
-    CIDRs, for the lifelines; without it there is nothing about those.
+    One that is missing has no agent: nothing is denied there. ``clusters`` are both sides' own
+    CIDRs, as in the values, for the lifelines: nodes may still have the old addresses, or have the
+    new ones already. Without them there is nothing about lifelines. ``agents`` are the settings of
+    old and new.
     """
     allowed: list[Box] = []
     denied: list[Box] = []
@@ -113,8 +133,9 @@ def difference(old: Policies, new: Policies, cluster: Mapping[str, list[str]] | 
     return Difference(
         tuple(allowed),
         tuple(denied),
-        tuple(_settings(old, new)),
-        tuple(_losses(denied, cluster) if cluster else ()),
+        (*_settings(old, new), *_agents(old, new, *agents)),
+        tuple(dict.fromkeys(_losses(denied, clusters))),
+        tuple(_unknown(old, new, *agents)),
     )
 
 
@@ -137,7 +158,30 @@ def _settings(old: Policies, new: Policies) -> Iterator[Setting]:
                 yield Setting(os, name, one, other, meaning)
 
 
-def _losses(denied: Sequence[Box], cluster: Mapping[str, list[str]]) -> Iterator[Loss]:
+def _agents(old: Policies, new: Policies, before: Settings, after: Settings) -> Iterator[Setting]:
+    for os in _governed(old, new):
+        for name, text in after.get(os, {}).items():
+            former = before.get(os, {}).get(name, text)
+            if text != former:
+                yield Setting(os, name, former, text, settings.meaning(name, text))
+
+
+def _unknown(old: Policies, new: Policies, before: Settings, after: Settings) -> Iterator[Unknown]:
+    for os in _governed(old, new):
+        one, other = before.get(os, {}), after.get(os, {})
+        for name in dict.fromkeys((*one, *other)):
+            if name not in one or name not in other:
+                yield Unknown(os, name)
+
+
+def _governed(old: Policies, new: Policies) -> Iterator[OperatingSystem]:
+    return (os for os in SYSTEMS if os in old and os in new)
+
+
+def _losses(
+    denied: Sequence[Box], clusters: Sequence[Mapping[str, Sequence[str]]]
+) -> Iterator[Loss]:
+    """The same more than once, if both clusters need it."""
     for name, needs in data.lifelines().items():
         for os in SYSTEMS:
             for need in needs:
@@ -149,7 +193,8 @@ def _losses(denied: Sequence[Box], cluster: Mapping[str, list[str]]) -> Iterator
                         and os in box.systems
                         and any(low <= need["port"] <= high for low, high in box.ports)
                     ]
-                    for source, destination in pairs(need, cluster):
+                    ends = (pair for cluster in clusters for pair in pairs(need, cluster))
+                    for source, destination in ends:
                         if any(
                             _overlap(box.sources, source)
                             and _overlap(box.destinations, destination)

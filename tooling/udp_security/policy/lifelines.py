@@ -58,7 +58,7 @@ def _first_cut(
 
 
 def pairs(
-    box: Mapping[str, Any], cluster: Mapping[str, list[str]]
+    box: Mapping[str, Any], cluster: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[Network, Network]]:
     """Each source and destination of a lifeline's box (``data.lifelines``) in one family."""
     sources, destinations = (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Final, NamedTuple
 
+from udp_security.policy.containment import Networks
 from udp_security.policy.model import Address, Network, PortRange, network
 
 #: One source, one destination, one port; the addresses are of one family.
@@ -72,8 +73,17 @@ def widened(flows: Iterable[tuple[Address, Address, int]], widening: Widening) -
         for (source, port), addresses in destinations.items()
         for destination in widening.networks(addresses)
     }
-    wide = [cell for cell in cells if any(_is_wide(net) for net in cell[:2])]
-    return frozenset(cell for cell in cells if not any(_holds(other, cell) for other in wide))
+    lengths = {_lengths(cell) for cell in cells}
+    exact = {_key(cell, *_lengths(cell)) for cell in cells}
+    return frozenset(
+        cell
+        for cell in cells
+        if not any(
+            _key(cell, *wider) in exact
+            for wider in lengths
+            if wider != (own := _lengths(cell)) and wider[0] <= own[0] and wider[1] <= own[1]
+        )
+    )
 
 
 def blocks(cells: Iterable[Cell]) -> list[Block]:
@@ -94,8 +104,8 @@ def blocks(cells: Iterable[Cell]) -> list[Block]:
 def distinct(nets: Iterable[Network]) -> frozenset[Network]:
     """Those of one family that lie in no other one."""
     found = frozenset(nets)
-    wide = [net for net in found if _is_wide(net)]
-    return frozenset(net for net in found if not any(_inside(net, other) for other in wide))
+    held = Networks(found)
+    return frozenset(net for net in found if not held.hold_around(net))
 
 
 def port_ranges(ports: Iterable[int]) -> list[PortRange]:
@@ -121,7 +131,9 @@ def _merged(single: list[Block], order: tuple[int, ...]) -> list[Block]:
             groups: defaultdict[tuple[frozenset[object], ...], list[Block]] = defaultdict(list)
             for block in found:
                 groups[tuple(block[other] for other in _PARTS if other != part)].append(block)
-            found = [_joined(group, part) for group in groups.values()]
+            found = [
+                _joined(group, part) if len(group) > 1 else group[0] for group in groups.values()
+            ]
         if len(found) == before:
             return found
 
@@ -139,21 +151,14 @@ def _common(addresses: Collection[Address]) -> Network:
     return network(f"{some}/{some.max_prefixlen - (first ^ last).bit_length()}")
 
 
-def _is_wide(net: Network) -> bool:
-    return net.prefixlen < net.max_prefixlen
+def _lengths(cell: Cell) -> tuple[int, int]:
+    return cell[0].prefixlen, cell[1].prefixlen
 
 
-def _holds(outer: Cell, inner: Cell) -> bool:
-    """Whether a cell lies in another one."""
-    return (
-        outer[2] == inner[2]
-        and outer != inner
-        and all(
-            ours == other or _inside(ours, other)
-            for ours, other in zip(inner[:2], outer[:2], strict=True)
-        )
-    )
-
-
-def _inside(inner: Network, outer: Network) -> bool:
-    return inner.prefixlen > outer.prefixlen and inner.network_address in outer
+def _key(cell: Cell, source: int, destination: int) -> tuple[int, ...]:
+    """The cell, or the wider one of these prefix lengths that holds it."""
+    ends = [
+        (length, int(net.network_address) >> net.max_prefixlen - length)
+        for net, length in zip(cell[:2], (source, destination), strict=True)
+    ]
+    return (*ends[0], *ends[1], cell[2])

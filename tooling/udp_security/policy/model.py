@@ -21,6 +21,8 @@ OperatingSystem = Literal["linux", "windows"]
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress", "forward")
 SYSTEMS: tuple[OperatingSystem, ...] = ("linux", "windows")
 ALL_SYSTEMS = frozenset(SYSTEMS)
+#: The values under `cluster` that hold the cluster's own addresses: pods, services, nodes.
+CLUSTER_KEYS = ("podCIDRs", "serviceCIDRs", "nodeCIDRs")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from udp_security.policy.denied import DeniedFlow, time_text
@@ -23,34 +24,47 @@ _LETTERS: Final = "[bcdfghjklmnpqrstvwxz2456789]"
 _GENERATED: Final = re.compile(f"(-{_LETTERS}{{6,10}})?-{_LETTERS}{{5}}$")
 
 
+class Names:
+    """Names of rules, each given once."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._numbers: Counter[str] = Counter()
+
+    def free(self, base: str) -> str:
+        """The base, with a number behind it where it is taken."""
+        label = base
+        number = self._numbers[base] or 1
+        while label in self._taken:
+            number += 1
+            label = f"{base}-{number}"
+        self._numbers[base] = number
+        self._taken.add(label)
+        return label
+
+
 def rule_name(
     direction: str,
     ports: Sequence[PortRange],
     flows: Sequence[DeniedFlow],
     sources: Sequence[Network],
     destinations: Sequence[Network],
-    taken: Iterable[str],
+    names: Names,
 ) -> str:
     """A DNS label that says what the rule is for: `ingress-514-from-gateway-0`."""
     far = sources if direction == "ingress" else destinations
-    names = {
+    short = {
         _short(flow.source_name if direction == "ingress" else flow.destination_name)
         for flow in flows
     }
-    named = names.pop() if len(names) == 1 else None
+    named = short.pop() if len(short) == 1 else None
     peer = named or _more([canonical(net) for net in far], 1, "-and-{}-more")
     low, high = ports[0]
     first = f"{low}-{high}" if low != high else str(low)
     more = f"-and-{len(ports) - 1}-more" if len(ports) > 1 else ""
     way = "from" if direction == "ingress" else "to"
     label = re.sub(r"[^a-z0-9]+", "-", f"{direction}-{first}{more}-{way}-{peer}".lower())
-    label = base = label[:_LONGEST].strip("-")
-    number = 1
-    known = set(taken)
-    while label in known:
-        number += 1
-        label = f"{base}-{number}"
-    return label
+    return names.free(label[:_LONGEST].strip("-"))
 
 
 def description(flows: Sequence[DeniedFlow]) -> str:
@@ -71,10 +85,12 @@ def rule_reasons(
     destinations: Sequence[Network],
     widening: Widening,
     lone: Collection[Address],
+    presets: Mapping[str, Iterable[Rule]],
 ) -> tuple[str, ...]:
     """Line by line: what was denied, and what to know before allowing it.
 
-    `lone` are sources that all denials have one flow of.
+    `lone` are sources that all denials have one flow of; `presets` are those that are off and
+    would allow some of the flows, with their rules.
     """
     found = [_evidence(flows)]
     for end, nets, word in (
@@ -96,16 +112,26 @@ def rule_reasons(
             f"{named}: seen in one flow only, nothing of the cluster's: be sure that you know it"
         )
     found += _unstable(flows, [*sources, *destinations], widening)
+    found += (
+        f"instead, presets.{preset}: true would allow {_allowed(rules)}"
+        for preset, rules in presets.items()
+    )
     return tuple(found)
 
 
 def preset_reasons(flows: Sequence[DeniedFlow], rules: Iterable[Rule]) -> tuple[str, ...]:
     """Line by line: what was denied, and what all the preset allows."""
-    allowed = dict.fromkeys(
-        f"{rule.direction} {', '.join(_range(*ports) for ports in rule.ports)} {_ends(rule)}"
-        for rule in rules
+    return _evidence(flows), f"the preset allows {_allowed(rules)}"
+
+
+def _allowed(rules: Iterable[Rule]) -> str:
+    """What rules allow, in words."""
+    return "; ".join(
+        dict.fromkeys(
+            f"{rule.direction} {', '.join(_range(*ports) for ports in rule.ports)} {_ends(rule)}"
+            for rule in rules
+        )
     )
-    return _evidence(flows), f"the preset allows {'; '.join(allowed)}"
 
 
 def _evidence(flows: Sequence[DeniedFlow]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from udp_security.policy import data
+from udp_security.policy.containment import FlowIndex
 from udp_security.policy.denied import DeniedFlow
 from udp_security.policy.eligibility import LeftOut, divided
 from udp_security.policy.ground import Ground
@@ -26,7 +27,7 @@ from udp_security.policy.model import (
     canonical,
 )
 from udp_security.policy.oracle import allows, contains
-from udp_security.policy.reasons import description, preset_reasons, rule_name, rule_reasons
+from udp_security.policy.reasons import Names, description, preset_reasons, rule_name, rule_reasons
 
 _EXACT: Final[Mapping[int, int]] = {4: 32, 6: 128}
 
@@ -74,8 +75,8 @@ def suggest(
     A rule names both ends. With the `prefixes` (lengths, by family) left at single addresses the
     rules allow the flows that are not left out, and nothing else; with shorter ones they name
     networks up to that width, where several addresses of such a network were seen. A pod stands for
-    the cluster's pod network then, if that is not wider. Presets are switched on whole: a lifeline
-    for any of its flows, others where all their ports were seen.
+    the cluster's pod network then, if that is not wider. A lifeline's preset is switched on whole,
+    for any of its flows. Others, which allow any address, are only named in the reasons.
     """
     known = list(flows)
     denied = sorted((flow for flow in known if not ground.allows(flow.os, _flow(flow))), key=_order)
@@ -84,11 +85,11 @@ def suggest(
     presets = tuple(_presets(eligible, ground))
     covered = {flow for preset in presets for flow in preset.flows}
     rest = [flow for flow in eligible if flow not in covered]
-    names = {*ground.names}
+    names, index = Names(ground.names), FlowIndex(rest)
     seen = Counter(flow.source for flow in known)
     lone = {source for source, number in seen.items() if number == 1}
     rules = tuple(
-        _rule(direction, systems, group, rest, names, widening, lone)
+        _rule(direction, systems, group, index, names, widening, lone, ground.off)
         for direction, systems, group in _groups(rest, widening)
     )
     added = [rule for preset in presets for rule in ground.off[preset.preset]]
@@ -121,25 +122,15 @@ def _pod_networks(
 
 
 def _presets(flows: Sequence[DeniedFlow], ground: Ground) -> Iterator[SuggestedPreset]:
-    systems = {flow.os for flow in flows}
     lifelines = data.lifelines()
     for preset, rules in ground.off.items():
-        needed = {
-            (rule.direction, port)
-            for rule in rules
-            if rule.os & systems
-            for low, high in rule.ports
-            for port in range(low, high + 1)
-        }
-        fitting = tuple(
-            flow
-            for flow in flows
-            if (flow.direction, flow.port) in needed
-            and any(flow.os in rule.os and allows(rule, _flow(flow)) for rule in rules)
-        )
-        seen = {(flow.direction, flow.port) for flow in fitting}
-        if fitting and (preset in lifelines or seen == needed):
+        fitting = tuple(flow for flow in flows if _allowed(rules, flow))
+        if fitting and preset in lifelines:
             yield SuggestedPreset(preset, fitting, preset_reasons(fitting, rules))
+
+
+def _allowed(rules: Iterable[Rule], flow: DeniedFlow) -> bool:
+    return any(flow.os in rule.os and allows(rule, _flow(flow)) for rule in rules)
 
 
 def _groups(
@@ -183,26 +174,21 @@ def _rule(
     direction: Direction,
     systems: frozenset[OperatingSystem],
     group: Sequence[Block],
-    flows: Iterable[DeniedFlow],
-    names: set[str],
+    flows: FlowIndex,
+    names: Names,
     widening: Widening,
     lone: Collection[Address],
+    off: Mapping[str, Sequence[Rule]],
 ) -> SuggestedRule:
-    """`names` are those taken, and then this rule's besides."""
     ports = port_ranges(group[0].ports)
     sources = [net for block in group for net in _sorted(distinct(block.sources))]
     destinations = [net for block in group for net in _sorted(distinct(block.destinations))]
     own = tuple(
         flow
-        for flow in flows
-        if flow.direction == direction
-        and flow.os in systems
-        and flow.port in group[0].ports
-        and contains(sources, flow.source)
-        and contains(destinations, flow.destination)
+        for flow in flows.between(direction, sources, destinations, group[0].ports)
+        if flow.os in systems
     )
     name = rule_name(direction, ports, own, sources, destinations, names)
-    names.add(name)
     rule = {
         "name": name,
         "description": description(own),
@@ -212,7 +198,11 @@ def _rule(
         "to": [canonical(net) for net in destinations],
         "os": [os for os in SYSTEMS if os in systems],
     }
-    return SuggestedRule(rule, own, rule_reasons(own, sources, destinations, widening, lone))
+    presets = {
+        preset: rules for preset, rules in off.items() if any(_allowed(rules, flow) for flow in own)
+    }
+    reasons = rule_reasons(own, sources, destinations, widening, lone, presets)
+    return SuggestedRule(rule, own, reasons)
 
 
 def _sorted(nets: Iterable[Network]) -> list[Network]:

@@ -91,8 +91,12 @@ def _expected(values: Mapping[str, Any], addition: Addition) -> dict[str, Any]:
 
 def _added(text: str, key: str, addition: Addition, newline: str) -> str:
     root, limit = places(text)
+    if root is not None and root.kind == "scalar" and root.end > root.start:
+        # A null, which makes room.
+        text = text[: root.start] + text[root.end :]
+        root, limit = places(text)
     if root is None or root.kind == "scalar":
-        # Nothing but comments, or a null.
+        # Nothing but comments.
         root = Place("map", 0, 0, column=0)
     if root.kind != "map":
         raise ValueError(f"is not a map ({_BY_HAND})")

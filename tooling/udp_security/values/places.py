@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentEndEvent,
@@ -22,6 +22,7 @@ from ruamel.yaml.events import (
 )
 
 _ENDS = (MappingEndEvent, SequenceEndEvent)
+_PASTE = "or paste the YAML by hand"
 
 
 @dataclass
@@ -44,12 +45,15 @@ class Place:
 def places(text: str) -> tuple[Place | None, int]:
     """The document's root, None if there is none; and where the document may grow no further.
 
-    ValueError: not YAML that ruamel.yaml reads.
+    ValueError: not YAML that ruamel.yaml reads, which is stricter than Helm and PyYAML; it says
+    where, and what to do.
     """
     try:
         events = iter(list(YAML().parse(text)))
+    except MarkedYAMLError as error:
+        raise ValueError(_refusal(error, text)) from error
     except YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(f"cannot be read well enough to be added to ({_PASTE})") from error
     root, limit = None, len(text)
     for event in events:
         if isinstance(event, (AliasEvent, ScalarEvent, MappingStartEvent, SequenceStartEvent)):
@@ -57,6 +61,15 @@ def places(text: str) -> tuple[Place | None, int]:
         elif isinstance(event, DocumentEndEvent) and event.explicit:
             limit = event.start_mark.index
     return root, limit
+
+
+def _refusal(error: MarkedYAMLError, text: str) -> str:
+    """Where the text stops to be YAML for ruamel.yaml, and the remedy."""
+    mark = error.problem_mark or error.context_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+    if mark and text[mark.index : mark.index + 1] == "\t":
+        return f"has a tab in {where} (use spaces, {_PASTE})"
+    return f"{where} is written in a way that cannot be added to (write it plainly, {_PASTE})"
 
 
 def _place(event: Event, events: Iterator[Event], text: str) -> Place:
