@@ -11,7 +11,7 @@ install = @build/python build/install $@
 ARGS ?=
 # Test processes. Each gets whole files, whose tests share a lab. make test JOBS=0 runs the tests
 # one after another.
-JOBS ?= 2
+JOBS ?= 3
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile

@@ -19,6 +19,9 @@ from udp_security.cluster import namespace, removal, rollout
 
 __all__ = ["helm"]
 
+# Before a command that gets Ctrl-C: tests in a shell's background hand on that it is ignored.
+LISTENING = ("env", "--default-signal=INT")
+
 Run = Callable[..., Result]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cluster.cluster import Cluster
-from tests.cluster.conftest import Run
+from tests.cluster.conftest import LISTENING, Run
 
 from udp_security.cli import patience
 from udp_security.cluster import client
@@ -210,7 +210,7 @@ class Interrupted:
 
     def __init__(self, *arguments: str, at: str) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "udp_security", *arguments],
+            [*LISTENING, sys.executable, "-m", "udp_security", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

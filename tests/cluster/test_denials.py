@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from tests.cluster.cluster import Cluster, running
+from tests.cluster.conftest import LISTENING
 from tests.cluster.node import FakeNode, Reply
 
 from udp_security.cli.denials import denials
@@ -475,7 +476,8 @@ def test_until_ctrl_c(fleet: Cluster) -> None:
     node = fleet.nodes["linux-a"]
     ends = "10.244.1.7", "10.244.2.9", 514
     says(node, "audit", flow(*ends, 7, 100))
-    command = [sys.executable, "-m", "udp_security", "denials", "--follow", "--since", "10m"]
+    command = [*LISTENING, sys.executable, "-m", "udp_security"]
+    command += ["denials", "--follow", "--since", "10m"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -213,6 +213,7 @@ class Kubectl:
             "healthy": healthy,
             "reason": None if healthy else node.refuses or "another policy is in force",
             "appliedAt": "2026-01-02T03:04:05Z" if healthy else None,
+            "applySeconds": 0.25 if healthy else None,
             "heals": 0,
             "notGoverned": [],
             "cache": {"trusted": True} if node.os == "linux" else None,
