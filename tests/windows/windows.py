@@ -230,7 +230,9 @@ class FakeWindows:
         path = Path(f"{self.path}.{journal}")
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # The last line may be half written.
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 def as_rule(record: Mapping[str, Any]) -> FirewallRule:
