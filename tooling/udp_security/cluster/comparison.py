@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from udp_security.cluster.agents import DAEMON_SETS, OURS
 from udp_security.cluster.client import Client
-from udp_security.cluster.ground import live_addresses
+from udp_security.cluster.ground import cluster_of
 from udp_security.cluster.live import Files, facts_of, live_files, policy_of
 from udp_security.policy.model import OperatingSystem
 from udp_security.policy.settings import Side, linux, placement, replies, switch
@@ -23,17 +23,15 @@ _LOGS: Final = re.compile(r"^\t\tlimit rate [\w/ ]+ log prefix ", re.MULTILINE)
 _REPLIES: Final = re.compile(
     r"^\t\tip6? saddr \{ ([\w.:, ]+) \} udp sport vmap @g0\.mirror\.ports$", re.MULTILINE
 )
-_ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
 async def running(client: Client) -> Side:
     """What the cluster is told to enforce; of the settings, those that it tells.
 
-    Nobody in it knows which DNS servers are meant: they may be anywhere. Raises ClusterError, too
-    where the addon is not installed.
+    Raises ClusterError, too where the addon is not installed.
     """
-    files, sets, addresses = await asyncio.gather(
-        live_files(client), client.get(DAEMON_SETS, labelSelector=OURS), live_addresses(client)
+    files, sets = await asyncio.gather(
+        live_files(client), client.get(DAEMON_SETS, labelSelector=OURS)
     )
     policies = {os: policy_of(texts, _place(os)) for os, texts in files.items()}
     settings = {os: _told(os, texts) for os, texts in files.items()}
@@ -41,7 +39,7 @@ async def running(client: Client) -> Side:
         for os in settings:
             if item["metadata"]["labels"].get(_COMPONENT) == os:
                 settings[os] |= _set(os, item["spec"]["template"]["spec"])
-    return Side(policies, {**addresses, "dnsServers": _ANYWHERE}, settings)
+    return Side(policies, await cluster_of(client, policies), settings)
 
 
 def _place(os: OperatingSystem) -> str:

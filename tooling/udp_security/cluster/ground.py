@@ -25,8 +25,17 @@ async def live_ground(client: Client) -> Ground:
     Those are `live_addresses`. Raises ClusterError.
     """
     policies = await live_policies(client)
-    addresses = await _addresses(client, policies)
-    return Ground.of_policies(policies, {**addresses, "dnsServers": _ANYWHERE})
+    return Ground.of_policies(policies, await cluster_of(client, policies))
+
+
+async def cluster_of(
+    client: Client, policies: Mapping[OperatingSystem, Policy]
+) -> dict[str, Sequence[str]]:
+    """The cluster as under `cluster` in the values: `live_addresses` with these live policies.
+
+    Nobody in it knows which DNS servers are meant: they may be anywhere. Raises ClusterError.
+    """
+    return {**await _addresses(client, policies), "dnsServers": _ANYWHERE}
 
 
 async def live_addresses(client: Client) -> dict[str, list[str]]:

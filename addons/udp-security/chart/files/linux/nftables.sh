@@ -154,8 +154,8 @@ nftables_record() {
     printf '%s\n' "$_listing" | sha256sum | cut -d ' ' -f 1
 }
 
-# Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`; nothing where our first table is missing. All tables' counters are
-# listed at once, since nft reads all tables for those of one.
+# Lines `rule NAME PACKETS BYTES` and `denied DIRECTION PACKETS BYTES`; nothing where our first table is missing. All tables'
+# counters are listed at once, since nft reads all tables for those of one.
 nftables_counters() {
     run_nft list counters 2>/dev/null | awk -v rules="$TABLE" -v frames="$BRIDGE" '
         $1 == "table" { table = $2 " " $3 }
@@ -301,7 +301,8 @@ quarantine() {
 }
 
 # Statements that keep the values of all generations of an outline from being trusted, or all values, where the outline has no
-# set of them, or had no cache: then nothing has taken old values from flows that were denied. To add again what is there would not renew its time. retire OUTLINE
+# set of them, or had no cache: then nothing has taken old values from flows that were denied. To add again what is there would
+# not renew its time. retire OUTLINE
 retire() {
     _set="$TABLE $(cache_set)"
     _slots=$(cache_slots)
