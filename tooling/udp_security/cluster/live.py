@@ -68,13 +68,8 @@ async def live_files(client: Client) -> dict[OperatingSystem, Files]:
     return found
 
 
-async def node_policy(client: Client, agent_set: AgentSet, pod: str, timeout: float) -> Policy:
-    """The policy that one pod has. Raises ClusterError where its agent has or tells none."""
-    return policy_of(await node_files(client, agent_set, pod, timeout), f"pod {pod}")
-
-
 async def node_files(client: Client, agent_set: AgentSet, pod: str, timeout: float) -> Files:
-    """The files of `node_policy`. Raises ClusterError."""
+    """The files of the policy that one pod has. Raises ClusterError where its agent tells none."""
     windows = agent_set.os == "windows"
     answer = await execute(client, pod, _WINDOWS if windows else _LINUX, timeout)
     if not answer.good:
