@@ -229,8 +229,9 @@ def test_nft_goes_wrong_at_every_step_of_a_heal(node: Node, usual: Usual, how: H
     faulty.wait_idle()
     faulty.clear()
     assert check(faulty.pod)[0] == 0
-    # A digest that could not be taken is the only reason to heal once more.
-    assert len(todo) <= heals(faulty.pod, node.lab) <= len(todo) + 2
+    # A digest that could not be taken makes it heal once more. On a busy machine any fault may meet
+    # the digest instead of the call it was meant for; none does more than that.
+    assert len(todo) <= heals(faulty.pod, node.lab) <= 2 * len(todo)
     assert not said(faulty.pod, "leftovers")
 
 
