@@ -26,7 +26,7 @@ bench: ## Measure what the firewall costs here (ARGS=--quick: in a few minutes)
 
 test: ## Run all tests (JOBS=0: one after another, ARGS='-k dns': only some)
 	$(install)
-	@build/env build/as-root python -m pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
+	@build/env build/as-root build/test $(JOBS) $(ARGS)
 
 lint: ## Run all linters
 	$(install)
