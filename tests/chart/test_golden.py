@@ -9,33 +9,23 @@ writes the files in golden/ anew; then read the diff.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests import golden
 
 from .conftest import Load, Render
 from .support import CHART, Helm
 
 GOLDEN = Path(__file__).parent / "golden"
-HEADER = """\
-# SPDX-FileCopyrightText: © 2026 udp-security contributors
-# SPDX-License-Identifier: MIT
-"""
 
 
 def compare(name: str, text: str) -> None:
-    """Holds a text to a golden file, or writes that file when asked to."""
-    file = GOLDEN / name
-    # Helm indents empty lines too. JSON has no comments.
-    header = "" if file.suffix == ".json" else HEADER
-    text = header + re.sub(r" +$", "", text, flags=re.MULTILINE)
-    if os.environ.get("UPDATE_GOLDEN"):
-        file.write_text(text, encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == text, f"{name} changed: see {Path(__file__).name}"
+    # Helm indents empty lines too.
+    golden.compare(GOLDEN / name, re.sub(r" +$", "", text, flags=re.MULTILINE))
 
 
 def test_default_manifests(helm: Helm) -> None:

@@ -3,21 +3,17 @@
 """`udp-security explain` as a user calls it."""
 
 import json
-import os
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.golden import compare
 
 from .conftest import Run
 
 GOLDEN = Path(__file__).parent / "golden"
-HEADER = """\
-# SPDX-FileCopyrightText: © 2026 udp-security contributors
-# SPDX-License-Identifier: MIT
-"""
 VALUES = """\
 rules:
   - name: syslog
@@ -416,12 +412,7 @@ def test_paths(run: Run) -> None:
         verdict, path = done.stdout.splitlines()[1], done.stdout[done.stdout.index("\nPath ") :]
         assert all(len(line) <= 80 for line in path.splitlines())
         said.append(f"\n$ udp-security explain {arguments}\n{verdict}{path}")
-    text = HEADER + "".join(said)
-    file = GOLDEN / "explain-paths.txt"
-    if os.environ.get("UPDATE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == text
+    compare(GOLDEN / "explain-paths.txt", "".join(said))
 
 
 def test_a_path_of_a_rule_with_the_longest_name_fits(run: Run) -> None:

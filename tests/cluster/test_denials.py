@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests import golden
 from tests.cluster.cluster import Cluster, running
 from tests.cluster.conftest import LISTENING
 from tests.cluster.node import FakeNode, Reply
@@ -38,10 +38,6 @@ from udp_security.cluster.following import Growth, follow
 from udp_security.policy.denied import as_json, from_agent, from_json
 
 GOLDEN = Path(__file__).parent / "golden"
-HEADER = """\
-# SPDX-FileCopyrightText: © 2026 udp-security contributors
-# SPDX-License-Identifier: MIT
-"""
 PATIENCE = 30.0  # seconds
 FULL = 1024
 # How the agent of an earlier version answers.
@@ -138,15 +134,7 @@ def flood(direction: str = "ingress", count: int = FULL) -> list[dict[str, Any]]
 
 
 def compare(name: str, text: str) -> None:
-    """Holds a text to a golden file, or writes that file when asked to."""
-    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
-    file = GOLDEN / name
-    # JSON has no comments.
-    text = text if file.suffix == ".json" else HEADER + text
-    if os.environ.get("UPDATE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == text, f"{name} changed: see {Path(__file__).name}"
+    golden.compare(GOLDEN / name, re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text))
 
 
 def printed(done: Result) -> str:
