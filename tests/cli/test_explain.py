@@ -208,6 +208,7 @@ def test_a_disabled_agent_denies_nothing(run: Run) -> None:
         to="10.0.0.1",
         port=1,
     )
+    assert (found["verdict"], found["judged"], found["nearest"]) == ("allow", False, [])
     assert found["notes"][0].startswith("linux.enabled is false")
 
 
@@ -457,3 +458,10 @@ def test_help_fits_a_terminal(run: Run) -> None:
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert "Examples:" in done.stdout
     assert "Exit status:" in done.stdout
+
+
+def test_no_columns_are_no_width(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*shlex.split(INGRESS), "--from", "10.1.0.7", "--port", "514"]
+    usual = run("explain", "-f", "-", *words, stdin=VALUES).stdout
+    monkeypatch.setenv("COLUMNS", "0")
+    assert run("explain", "-f", "-", *words, stdin=VALUES).stdout == usual != ""

@@ -47,6 +47,7 @@ class Explanation:
 
     system: OperatingSystem
     policy: Policy
+    enabled: bool
     flow: Flow
     decision: Decision
     misses: Sequence[NearMiss]
@@ -65,7 +66,7 @@ def explained(
 ) -> Explanation:
     """`plane` is a Linux node's. `enabled`: an agent runs there. `by_mark`: see Packet."""
     decision = decide(policy, flow)
-    if _is_own(flow):
+    if not enabled or _is_own(flow):
         decision = Decision("allow", judged=False, rules=())
     notes = []
     if not enabled:
@@ -90,7 +91,7 @@ def explained(
     else:
         path = linux_path(Packet(policy, flow, decision, by_mark), plane)
     misses = nearest(policy.rules, flow) if decision.verdict == "deny" else []
-    return Explanation(system, policy, flow, decision, misses, notes, path)
+    return Explanation(system, policy, enabled, flow, decision, misses, notes, path)
 
 
 def is_local(flow: Flow) -> bool:
@@ -225,8 +226,12 @@ def plain(description: str) -> str:
 def _verdict(explanation: Explanation) -> Text:
     policy, decision, system = explanation.policy, explanation.decision, explanation.system
     if not decision.judged:
-        scope = f"outside the policy's scope ({policy.scope})"
-        reason = "loopback" if is_local(explanation.flow) else scope
+        if is_local(explanation.flow):
+            reason = "loopback"
+        elif not explanation.enabled:
+            reason = f"no agent on {system.capitalize()} nodes"
+        else:
+            reason = f"outside the policy's scope ({policy.scope})"
         return Text.assemble(("ALLOW", "bold green"), f": not judged: {reason}")
     if decision.verdict == "allow":
         return Text.assemble(("ALLOW", "bold green"))

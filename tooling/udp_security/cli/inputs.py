@@ -103,7 +103,11 @@ def require_valid(
 
 def console(*, stderr: bool = False) -> Console:
     """A console that prints text as it is; it has colours only on a terminal."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    # COLUMNS=0 is what programs export that know no width.
+    if not made.width:
+        made.width = 80
+    return made
 
 
 def print_problems(problems: Sequence[ValuesProblem], to: Console) -> None:
