@@ -22,6 +22,8 @@ TOKEN = "an-administrator"
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 # Channels of those protocols: a frame's first byte.
 _STDOUT, _STDERR, _ERROR = 1, 2, 3
+#: A verb, a resource and a namespace, empty for all of the cluster.
+Right = tuple[str, str, str]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -31,7 +33,10 @@ class ApiServer:
     `forbidden`: (HTTP method, resource) that are refused, "*" for any. `fails`: the same, answered
     with HTTP 500; `hangs`: not answered at all. Commands in pods are the resource "exec". `leaves`:
     it goes away when the first of them is asked for; `gone`: it is, all connections break.
-    `commands` are those that ran in pods, with the node's name.
+    `bodies`: what the list of a resource is answered with, an HTTP status and a body. `granted`:
+    the only rights that a user has, as (verb, resource, namespace), None for all. `asked` are those
+    that were needed, `impersonated` the headers Impersonate-* of each request, and `commands` those
+    that ran in pods, with the node's name.
     """
 
     def __init__(self, store: Store, nodes: Mapping[str, FakeNode]) -> None:
@@ -42,6 +47,10 @@ class ApiServer:
         self.hangs: set[tuple[str, str]] = set()
         self.leaves = False
         self.gone = False
+        self.bodies: dict[str, tuple[int, bytes]] = {}
+        self.granted: set[Right] | None = None
+        self.asked: set[Right] = set()
+        self.impersonated: list[list[tuple[str, str]]] = []
         self.commands: list[tuple[str, list[str]]] = []
 
     async def start(self, certificate: Path) -> int:
@@ -82,7 +91,8 @@ class ApiServer:
         try:
             if request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 raise Refusal(401, "Unauthorized", "Unauthorized")
-            if asked & self.forbidden:
+            self._count(request)
+            if asked & self.forbidden or not self._may(request):
                 raise Refusal(403, "Forbidden", f'{name} is forbidden: User "u" cannot do that')
             if asked & self.fails:
                 raise Refusal(500, "InternalError", "etcdserver: no space")
@@ -98,6 +108,14 @@ class ApiServer:
             }
             return web.json_response(status, status=refusal.status)
 
+    def _count(self, request: web.Request) -> None:
+        self.asked |= _rights(request)
+        headers = request.headers.items()
+        self.impersonated.append([item for item in headers if item[0].startswith("Impersonate-")])
+
+    def _may(self, request: web.Request) -> bool:
+        return self.granted is None or _rights(request) <= self.granted
+
     async def _collection(self, request: web.Request) -> web.StreamResponse:
         namespace, about = _place(request)
         labels = request.query.get("labelSelector", "")
@@ -107,6 +125,9 @@ class ApiServer:
             return web.json_response(await self._told(created), status=201)
         if request.query.get("watch") in ("1", "true"):
             return await self._watch(request, about, namespace, labels, fields)
+        if about.name in self.bodies:
+            status, body = self.bodies[about.name]
+            return web.Response(status=status, body=body, content_type="application/json")
         items = self._store.list(about.name, namespace, labels, fields)
         if request.method == "DELETE":
             for item in items:
@@ -197,6 +218,11 @@ class ApiServer:
             while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, 0x101):
                 pass
             return socket
+        for frame in node.frames or ():
+            await socket.send_bytes(frame)
+        if node.frames:
+            await socket.close()
+            return socket
         await asyncio.sleep(node.slow)
         reply = await node.reply(pod, environment(pod)["POLICY_SHA256"][:12], command)
         for channel, text in ((_STDOUT, reply.output), (_STDERR, reply.error)):
@@ -226,6 +252,19 @@ async def _discover(request: web.Request) -> web.StreamResponse:
     if found is None:
         raise Refusal(404, "NotFound", "not found")
     return web.json_response(found)
+
+
+def _rights(request: web.Request) -> set[Right]:
+    """What a user must be allowed for the request; nothing to look at what the server has."""
+    if "resource" not in request.match_info:
+        return set()
+    place = request.match_info["resource"], request.match_info.get("namespace", "")
+    if request.path.endswith("/exec"):
+        # Both since Kubernetes 1.35.
+        return {(verb, f"{place[0]}/exec", place[1]) for verb in ("get", "create")}
+    one = "name" in request.match_info
+    verbs = {"GET": "get" if one else "list", "POST": "create", "PUT": "update", "PATCH": "patch"}
+    return {(verbs.get(request.method, "delete"), *place)}
 
 
 def _place(request: web.Request) -> tuple[str, Resource]:

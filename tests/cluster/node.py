@@ -43,7 +43,7 @@ class FakeNode:
     answer while a policy is enforced; `no_nslookup`: the image has no such program. `released` are
     the uids of pods whose agents were told to remove the rules. `flows` and `ports` are the items
     of deniedFlows and deniedPorts, `applied` is what appliedAt says. `prints`: what commands of the
-    agent (by name) come to whatever else is here.
+    agent (by name) come to whatever else is here; `frames`: all that is said instead, of any one.
     """
 
     name: str
@@ -69,6 +69,7 @@ class FakeNode:
     heals: int = 0
     applied: str = ""
     prints: dict[str, Reply] = field(default_factory=dict)
+    frames: list[bytes] | None = None
     rules: Rules | None = None
     released: set[str] = field(default_factory=set)
 

@@ -28,17 +28,13 @@ class Lists:
     def __init__(self, **pages: list[list[dict[str, Any]]] | None) -> None:
         self._pages = pages
 
-    async def get(self, path: str, **query: str) -> dict[str, Any]:
+    async def page(self, path: str, **query: str) -> tuple[list[dict[str, Any]], str]:
         pages = self._pages.get(path.removeprefix("/api/v1/"), [[]])
         if pages is None:
             raise NoAccessError("the server refuses: not for you")
         assert query["limit"]
         number = int(query.get("continue", 0))
-        last = number == len(pages) - 1
-        return {
-            "items": pages[number],
-            "metadata": {} if last else {"continue": str(number + 1)},
-        }
+        return pages[number], "" if number == len(pages) - 1 else str(number + 1)
 
 
 def names(nodes: tuple[Node, ...] = (NODE,), **pages: Any) -> Names:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,10 @@ FILES = {
     "quotes": "'rules':\n    -   'name': \"a\"\n\"presets\":\n      'ntp':   'false' # no\n",
     "hex": "linux: {verdictCache: {mask: 0xff000000}}\npresets:\n  ntp: off\n",
     "null": "presets:\n    dns: ~\n\n\n# end\n",
+    "an anchor and a tag at nothing": (
+        "rules: &site !!seq []  # none yet\npresets: !!map &on\n  {ntp: &no false}\n"
+    ),
+    "an empty switch": "presets:\n  ntp: &no # not yet\n  quic:\n  dns: true\n",
 }
 
 
@@ -103,7 +108,75 @@ def test_all_is_there_and_nothing_else_changed(text: str, newline: str) -> None:
         for line in difflib.ndiff(text.splitlines(), changed.splitlines())
         if line.startswith("- ")
     ]
-    assert all(any(mark in line for mark in ("[]", "ntp", "{", "}", "]")) for line in gone), gone
+    assert all(
+        any(mark in line for mark in ("[]", "ntp", "quic:", "{", "}", "]")) for line in gone
+    ), gone
+
+
+@pytest.mark.parametrize("text", ["rules: &site []\n", "rules: &site !!seq\n  []\n"])
+def test_an_empty_list_keeps_its_anchor(text: str) -> None:
+    changed = add("f", text, ADDITION)
+    assert changed.startswith(text.partition("[]")[0].rstrip(" "))
+    assert yaml.safe_load(f"{changed}copy: *site\n")["copy"][0]["name"] == RULE["name"]
+
+
+@pytest.mark.parametrize("text", ["presets: {ntp: &no false}\n", "presets:\n  ntp: &no\n"])
+def test_a_switch_keeps_its_anchor(text: str) -> None:
+    assert "ntp: &no true" in add("f", text, ADDITION)
+
+
+@pytest.mark.parametrize("text", [text for name, text in FILES.items() if "JSON" in name])
+def test_json_stays_json(text: str) -> None:
+    changed = add("f", text, ADDITION)
+    assert json.loads(changed) == expected(json.loads(text))
+
+
+def test_a_file_in_the_midst_of_a_block_scalar_gets_its_last_newline() -> None:
+    text = "rules:\n  - name: a\n    description: |\n      no newline"
+    changed = add("f", text, ADDITION)
+    assert changed.startswith(f"{text}\n  # seen") and not changed.endswith("\n")
+    assert ValuesFile("f", changed).values == expected(ValuesFile("f", f"{text}\n").values)
+
+
+def test_a_block_scalar_that_stays_the_end_of_the_file_stays_as_it_is() -> None:
+    text = "rules: []\npresets: {}\nother: |\n  no newline"
+    changed = add("f", text, ADDITION)
+    assert ValuesFile("f", changed).values == expected(ValuesFile("f", text).values)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("last", "following"),
+    [
+        ("  - name: a\n    # from: [10.1.0.0/16]\n", "mode: audit\n"),
+        ("  - name: a # b\n\n    # c\n   # d\n \n      # e\n", "\n  # end\n    # of all\n"),
+        ("  - name: a\n    # without a newline", ""),
+        ("  - name: a\n", "  # - name: b\n  #   ports: [1]\nmode: audit\n"),
+        ("  - name: a\n", "\n# The mode\nmode: audit\n"),
+        # As some editors comment lines out.
+        ("  - name: a\n#    from: [10.1.0.0/16]\n", "#  - name: b\n#    ports: [1]\n"),
+        ("  - name: a\n", "\n#    Modes\nmode: audit\n"),
+        ("- name: a\n#  from: [10.1.0.0/16]\n", "# The mode\nmode: audit\n"),
+        ("- name: a\n  # from: [10.1.0.0/16]\n", "#- name: b\n"),
+        ("  - name: a\n    description: |\n      b\n    # c\n", "mode: audit\n"),
+        ("  - name: a\n    from:\n    # - 10.1.0.0/16\n", "mode: audit\n"),
+        ("  - name: a\n    from: [\n    # c\n    ] # d\n     # e\n", "...\n    # f\n"),
+    ],
+)
+def test_comments_of_the_last_rule_stay_with_it(last: str, following: str, newline: str) -> None:
+    last, following = (part.replace("\n", newline) for part in (last, following))
+    head = f"# mine{newline}rules:{newline}{last}"
+    changed = add("f", head + following, Addition([(RULE, ["new"])]))
+    assert changed.startswith(head) and changed.endswith(following)
+    assert changed.removeprefix(head).split()[:4] == ["#", "new", "-", "name:"]
+
+
+def test_comments_of_the_last_preset_and_of_no_rules_stay_above() -> None:
+    text = "presets:\n  dns: true\n    # why\n  # ntp: true\nrules: []\n   # none yet\n# end\n"
+    changed = add("f", text, Addition(ADDITION.rules[1:], ADDITION.presets[1:]))
+    assert "    # why\n  quic: true\n  # ntp: true\n" in changed
+    assert "rules:\n   # none yet\n  - name: other\n" in changed
+    assert changed.endswith("\n# end\n")
 
 
 def test_comments_stay_where_they_are() -> None:
@@ -120,7 +193,7 @@ def test_comments_stay_where_they_are() -> None:
         "x: &r []\nrules: *r\n",
         "x: &r {rules: [{name: a}]}\n<<: *r\n",
         "rules: ~\n",
-        "rules:\n  - description: |\n      no newline",
+        "x: &r [1]\nrules: &s []\nother: *s\n",
         "presets: &p {ntp: &n false}\nother: *n\n",
         "mode:\taudit\n",
     ],
@@ -135,11 +208,12 @@ def test_a_tab_is_told_with_its_place() -> None:
         add("f", "# no\nmode:\taudit\n", ADDITION)
 
 
-@pytest.mark.parametrize("text", ["~", "null\n", "# c\n~ # d\n", "--- ~\n"])
+@pytest.mark.parametrize("text", ["~", "null\n", "# c\n~ # d\n", "--- ~\n", "--- &x ~\n"])
 def test_a_null_alone_makes_room(text: str) -> None:
     changed = add("f", text, ADDITION)
     assert ValuesFile("f", changed).values == expected({})
     assert changed.count("#") >= text.count("#")
+    assert changed.count("&x") == text.count("&x")
 
 
 @examples(20)

@@ -87,15 +87,18 @@ def in_cluster(
     work: Coroutine[Any, Any, _Result],
     state: Callable[[], str] | None = None,
     what: str = "Waiting for the cluster's API server, or for the login",
+    *,
+    changing: bool = False,
 ) -> _Result:
     """Does the work; what the cluster doesn't do ends the command.
 
-    Ctrl-C ends it as well, with what `state` then tells of what is left behind. Work that changes
-    nothing needs none. `what` is said after a second in which nothing else was.
+    Ctrl-C ends it as well, with what `state` then tells of what is left behind. `what` is said
+    after a second in which nothing else was. A request that the API server fails ends work that
+    is `changing` the cluster as failed, and any other like a server that cannot be asked.
     """
     try:
         with patience(what):
-            return _in_cluster(work)
+            return _in_cluster(work, changing=changing)
     except KeyboardInterrupt:
         if state:
             click.echo(f"\nInterrupted. {state()}", err=True)
@@ -105,13 +108,15 @@ def in_cluster(
         work.close()
 
 
-def _in_cluster(work: Coroutine[Any, Any, _Result]) -> _Result:
+def _in_cluster(work: Coroutine[Any, Any, _Result], *, changing: bool) -> _Result:
     # Imported here since it is slow and few commands need it.
-    from udp_security.cluster.client import ClusterError, NoAccessError  # noqa: PLC0415
+    from udp_security.cluster.client import ApiError, ClusterError, NoAccessError  # noqa: PLC0415
 
     try:
         return asyncio.run(work)
     except NoAccessError as error:
         raise CannotRunError(str(error)) from error
+    except ApiError as error:
+        raise (UserError if changing else CannotRunError)(str(error)) from error
     except ClusterError as error:
         raise UserError(str(error)) from error

@@ -58,7 +58,7 @@ def disable(timeout: int, kubeconfig: str | None, context: str | None, output: s
             say("Uninstalling the agents")
             return await remove_everything(client, release, timeout, say, namespace=True)
 
-    left = in_cluster(work(), lambda: _STATE)
+    left = in_cluster(work(), lambda: _STATE, changing=True)
     if output == "json":
         nodes = [dataclasses.asdict(each) for each in left or ()]
         click.echo(json.dumps({"changed": left is not None, "left": nodes}, indent=2))

@@ -98,7 +98,7 @@ def enable(
             click.echo(json.dumps({"enabled": False, "error": str(error)}, indent=2))
             raise click.exceptions.Exit(INVALID) from error
 
-    done = in_cluster(work(), lambda: enabling.state)
+    done = in_cluster(work(), lambda: enabling.state, changing=True)
     if output == "json":
         click.echo(json.dumps(_as_json(done), indent=2))
     else:

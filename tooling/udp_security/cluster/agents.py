@@ -89,14 +89,14 @@ class Agents:
 async def agents_of(client: Client) -> Agents:
     """Nothing where the addon is not installed. Raises ClusterError."""
     sets, revisions, pods = await asyncio.gather(
-        client.get(DAEMON_SETS, labelSelector=OURS),
-        client.get(_REVISIONS, labelSelector=OURS),
-        client.get(PODS, labelSelector=OURS),
+        client.items(DAEMON_SETS, labelSelector=OURS),
+        client.items(_REVISIONS, labelSelector=OURS),
+        client.items(PODS, labelSelector=OURS),
     )
-    current = _current(revisions["items"])
+    current = _current(revisions)
     return Agents(
-        sets=tuple(_set(item) for item in sets["items"]),
-        pods=tuple(_pod(item, current) for item in pods["items"] if item["spec"].get("nodeName")),
+        sets=tuple(_set(item) for item in sets),
+        pods=tuple(_pod(item, current) for item in pods if item["spec"].get("nodeName")),
     )
 
 

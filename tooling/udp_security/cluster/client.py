@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import socket as sockets
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, ApiException, Configuration
-from kubernetes.aio.config import ConfigException, load_kube_config
-from yaml import YAMLError
+from kubernetes.aio.client import ApiClient, ApiException
 
+from udp_security.cluster.login import log_in
 from udp_security.cluster.words import one_line
 
 #: Commands that run at the same time, of all nodes together. Each has a connection of its own, and
@@ -47,7 +43,6 @@ _LOOK = 0.005
 # Files that are open besides.
 _OTHER_FILES = 50
 _MERGE_PATCH = "application/merge-patch+json"
-_LOG = logging.getLogger("kubernetes.aio.config")
 
 
 class ClusterError(Exception):
@@ -59,7 +54,7 @@ class NoAccessError(ClusterError):
 
 
 class ApiError(ClusterError):
-    """The API server refuses a request with this HTTP status."""
+    """The API server refuses a request with this HTTP status, or its answer is nonsense."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -75,31 +70,15 @@ class Client:
         self.context = context
 
     async def __aenter__(self) -> Client:
-        configuration = Configuration()
-        # Asked here, for the library looked at the environment when it was imported.
-        paths = self.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-        if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
-            raise NoAccessError(
-                f"no cluster to talk to: there is no {paths} (check --kubeconfig and $KUBECONFIG)"
-            )
-        complaints: list[str] = []
         try:
-            with _told_to(complaints):
-                await load_kube_config(
-                    paths,
-                    self.context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
+            login = await log_in(self.kubeconfig, self.context)
+            configuration = login.configuration
             self._api = ApiClient(configuration)
-        except (ConfigException, YAMLError, OSError, ValueError) as error:
-            raise _no_login(one_line(str(error)) or type(error).__name__) from error
-        # What it stumbles over in a file that is none.
-        except (TypeError, KeyError, AttributeError) as error:
-            raise _no_login(f"{paths} is not a kubeconfig") from error
-        if complaints:
-            await self._api.close()
-            raise _no_login(f"the login fails: {one_line(complaints[0])}")
+        except (ValueError, OSError) as error:
+            raise NoAccessError(
+                f"no cluster to talk to: {one_line(str(error)) or type(error).__name__} "
+                "(check --kubeconfig, --context and $KUBECONFIG)"
+            ) from error
         self.server = configuration.host
         parallel = min(PARALLEL, _open_files() - _OTHER_FILES)
         self._free = asyncio.Semaphore(parallel)
@@ -111,7 +90,7 @@ class Client:
             connector=aiohttp.TCPConnector(
                 limit=0, ssl=self._api.rest_client.ssl_context, socket_factory=self._socket
             ),
-            trust_env=True,
+            headers=login.headers,
         )
         # Instead of one of its own.
         self._api.rest_client.pool_manager = self._session
@@ -137,8 +116,21 @@ class Client:
             await asyncio.sleep(_LOOK)
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
-        """One object, or a list with its `items`."""
+        """One object."""
         return await self._request("GET", path, query=query)
+
+    async def items(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """The objects of a collection, each of which has a name."""
+        return (await self.page(path, **query))[0]
+
+    async def page(self, path: str, **query: str) -> tuple[list[dict[str, Any]], str]:
+        """The same as far as the query's `limit` goes, and what the next page's `continue` is."""
+        found = await self.get(path, **query)
+        items, metadata = found.get("items"), found.get("metadata")
+        if not isinstance(items, list) or not all(map(_has_name, items)):
+            raise self._nonsense(200)
+        more = metadata.get("continue") if isinstance(metadata, dict) else None
+        return items, more or ""
 
     async def find(self, path: str) -> dict[str, Any] | None:
         """One object, or None where there is none."""
@@ -244,13 +236,20 @@ class Client:
                 f"{self.server} cannot be reached: {error} (check that the cluster runs, and the "
                 "kubeconfig)"
             ) from error
-        try:
-            document = json.loads(data)
-        except ValueError as error:
-            raise NoAccessError(f"{self.server} does not answer as Kubernetes does") from error
+        document = _mapping(data)
         if response.status >= 300:
-            raise self._refusal(response.status, document.get("message", response.reason))
-        return dict(document)
+            said = (document or {}).get("message") or response.reason
+            raise self._refusal(response.status, one_line(str(said)))
+        if document is None:
+            raise self._nonsense(response.status)
+        return document
+
+    def _nonsense(self, status: int) -> ApiError:
+        return ApiError(
+            status,
+            f"{self.server} does not answer as Kubernetes does (check the kubeconfig's server, and "
+            "what stands between)",
+        )
 
     def _refusal(self, status: int, message: str) -> ClusterError:
         if status in (401, 403):
@@ -260,26 +259,19 @@ class Client:
         return ApiError(status, f"{self.server} refuses: {message} (HTTP {status})")
 
 
-def _no_login(why: str) -> NoAccessError:
-    return NoAccessError(
-        f"no cluster to talk to: {why} (check --kubeconfig, --context and $KUBECONFIG)"
-    )
-
-
-@contextmanager
-def _told_to(complaints: list[str]) -> Iterator[None]:
-    """Hears of a login plugin that fails: the library only logs it, and goes on without."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            complaints.append(record.getMessage())
-
-    handler = Handler(logging.ERROR)
-    _LOG.addHandler(handler)
+def _mapping(data: bytes) -> dict[str, Any] | None:
+    """What a body holds; None where that is no object, or nothing that can be read."""
     try:
-        yield
-    finally:
-        _LOG.removeHandler(handler)
+        document = json.loads(data)
+    # The second: brackets in brackets in brackets.
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _has_name(item: object) -> bool:
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
 
 
 def _open_files() -> int:

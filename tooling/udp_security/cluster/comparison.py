@@ -31,11 +31,11 @@ async def running(client: Client) -> Side:
     Raises ClusterError, too where the addon is not installed.
     """
     files, sets = await asyncio.gather(
-        live_files(client), client.get(DAEMON_SETS, labelSelector=OURS)
+        live_files(client), client.items(DAEMON_SETS, labelSelector=OURS)
     )
     policies = {os: policy_of(texts, _place(os)) for os, texts in files.items()}
     settings = {os: _told(os, texts) for os, texts in files.items()}
-    for item in sets["items"]:
+    for item in sets:
         for os in settings:
             if item["metadata"]["labels"].get(_COMPONENT) == os:
                 settings[os] |= _set(os, item["spec"]["template"]["spec"])

@@ -96,7 +96,20 @@ async def _execute(
     text, errors = (streams[channel].decode(errors="replace").strip() for channel in (1, 2))
     if not streams[_ERROR]:
         raise ValueError("the connection ended before the command did")
-    outcome = json.loads(streams[_ERROR])
-    if outcome.get("status") == "Success":
-        return Answer(True, text, errors)
-    return Answer(False, text, errors or outcome.get("message", ""))
+    good, said = _outcome(streams[_ERROR])
+    return Answer(good, text, errors if good else errors or said)
+
+
+def _outcome(status: bytes | bytearray) -> tuple[bool, str]:
+    """Whether the command succeeded, and what is said of it, from a Status object.
+
+    The node writes it, and may be anybody's by now. Raises ValueError.
+    """
+    try:
+        outcome = json.loads(status)
+    # The second: brackets in brackets in brackets.
+    except (ValueError, RecursionError):
+        outcome = None
+    if not isinstance(outcome, dict):
+        raise ValueError("what the node says of the command is no status of Kubernetes")
+    return outcome.get("status") == "Success", str(outcome.get("message", ""))

@@ -29,12 +29,12 @@ async def facts_of(client: Client, nodes: Iterable[Node]) -> Facts:
         found[POD] += node.pod_cidrs
         found[NODE] += [str(ip_network(address)) for address in node.addresses]
     try:
-        services = await client.get("/apis/networking.k8s.io/v1/servicecidrs")
+        services = await client.items("/apis/networking.k8s.io/v1/servicecidrs")
     except ApiError as error:
         if error.status != 404:
             raise
-        services = {"items": []}
-    for service in services["items"]:
+        services = []
+    for service in services:
         found[SERVICE] += service["spec"]["cidrs"]
     return found
 

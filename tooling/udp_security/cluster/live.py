@@ -57,7 +57,7 @@ async def live_policies(client: Client) -> dict[OperatingSystem, Policy]:
 async def live_files(client: Client) -> dict[OperatingSystem, Files]:
     """The files of `live_policies`. Raises ClusterError."""
     found: dict[OperatingSystem, Files] = {}
-    for item in (await client.get(_CONFIG_MAPS, labelSelector=OURS))["items"]:
+    for item in await client.items(_CONFIG_MAPS, labelSelector=OURS):
         for system, file in _SIGNS.items():
             if file in (item.get("data") or {}):
                 found[system] = item["data"]
@@ -95,6 +95,8 @@ def policy_of(files: Files, where: str) -> Policy:
         raise ClusterError(f"{where} has no {error.args[0]}") from error
     except ValueError as error:
         raise ClusterError(f"{where}: {error}") from error
+    except RecursionError as error:
+        raise ClusterError(f"{where}: it is nested too deeply") from error
 
 
 def facts_of(files: Files, where: str) -> Facts:

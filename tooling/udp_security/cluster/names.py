@@ -64,9 +64,8 @@ async def _list(client: Client, resource: str) -> tuple[list[dict[str, Any]], st
     query = {"limit": _PAGE}
     try:
         while True:
-            page = await client.get(f"/api/v1/{resource}", **query)
-            items += page["items"]
-            token = page["metadata"].get("continue")
+            page, token = await client.page(f"/api/v1/{resource}", **query)
+            items += page
             if not token:
                 return items, ""
             query["continue"] = token

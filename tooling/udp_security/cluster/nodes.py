@@ -28,7 +28,7 @@ class Node:
 async def nodes_of(client: Client) -> list[Node]:
     """All nodes, by name. Raises ClusterError."""
     found = []
-    for item in (await client.get("/api/v1/nodes"))["items"]:
+    for item in await client.items("/api/v1/nodes"):
         status = item.get("status", {})
         labels = item["metadata"].get("labels", {})
         found.append(

@@ -24,6 +24,7 @@ _WIDTH: Final = 100
 # What needs no quotes in any place, also between brackets, if it means text. Ranges of ports get
 # them as everywhere in this project.
 _PLAIN: Final = re.compile(r"(?!\d+-\d+$)[A-Za-z0-9][A-Za-z0-9./_-]*")
+_NEWLINE: Final = r"(?:\r\n|\n|\r)"
 
 
 class EditError(Exception):
@@ -54,9 +55,11 @@ def fragment(addition: Addition) -> str:
 def add(name: str, text: str, addition: Addition) -> str:
     """The text of the file `name` with the addition; it keeps its newlines and their kind.
 
+    JSON stays JSON. A block scalar that ends the file without a newline gets it if more follows.
+
     Raises ValuesError where the file cannot be read, EditError.
     """
-    before = ValuesFile(name, text)
+    before = [ValuesFile(name, text).values]
     newline = "\r\n" if "\r\n" in text else "\n"
     try:
         changed = text
@@ -64,17 +67,21 @@ def add(name: str, text: str, addition: Addition) -> str:
             if getattr(addition, key):
                 changed = _added(changed, key, addition, newline)
         after = ValuesFile(name, changed).values
+        if not text.endswith(("\n", "\r")):
+            before.append(ValuesFile(name, text + newline).values)
     except ValueError as error:
         raise EditError(f"{name}: {error}") from error
     except ValuesError as error:
         raise EditError(f"{name}: cannot be added to ({_BY_HAND})") from error
     # Whatever the places were: this is what counts.
-    if after != _expected(before.values, addition):
+    if after not in [_expected(values, addition) for values in before]:
         raise EditError(f"{name}: cannot be added to ({_BY_HAND})")
     return changed
 
 
-_BY_HAND: Final = "write rules: and presets: as plain block lists and maps, or paste the YAML"
+_BY_HAND: Final = (
+    "write rules: and presets: as plain block lists and maps that no alias uses, or paste the YAML"
+)
 
 
 def _expected(values: Mapping[str, Any], addition: Addition) -> dict[str, Any]:
@@ -106,27 +113,31 @@ def _added(text: str, key: str, addition: Addition, newline: str) -> str:
     if place.kind != _KINDS[key]:
         raise ValueError(f"{key} is not written as a {_KINDS[key]} (write it out)")
     # Between brackets on several lines there may be comments.
-    if place.last is None and not root.flow and "\n" not in text[place.start : place.end]:
+    on_one_line = len(text[place.start : place.end].splitlines()) == 1
+    if place.last is None and on_one_line and not root.flow:
         # [] or {}: the block begins below.
         column = root.column + 2
-        cut = text[: place.start].rstrip(" ") + text[place.end :]
-        at = _line_end(cut, len(text[: place.start].rstrip(" ")))
-        return _spliced(cut, at, _block(key, addition, column), newline)
+        head = text[: place.start].rstrip(" ")
+        cut = head + text[place.end :]
+        return _spliced(cut, _after(cut, len(head), column), _block(key, addition, column), newline)
     if key == "rules":
         if place.flow:
-            return _into_flow(text, place, [_flow(rule) for rule, _ in addition.rules])
-        return _spliced(text, _after(text, place), _items(addition, place.column), newline)
+            return _into_flow(text, place, [rule for rule, _ in addition.rules])
+        at = _after(text, place.end, place.column)
+        return _spliced(text, at, _items(addition, place.column), newline)
     for name, _ in addition.presets:
         if name in place.entries:
             switch = place.entries[name]
-            text = text[: switch.start] + "true" + text[switch.end :]
+            value = "true" if switch.end > switch.start else " true"
+            text = text[: switch.start] + value + text[switch.end :]
             place = places(text)[0].entries[key]  # type: ignore[union-attr]
     missing = Addition(presets=[each for each in addition.presets if each[0] not in place.entries])
     if not missing:
         return text
     if place.flow:
-        return _into_flow(text, place, [f"{name}: true" for name, _ in missing.presets])
-    return _spliced(text, _after(text, place), _switches(missing, place.column), newline)
+        return _into_flow(text, place, {name: True for name, _ in missing.presets})
+    at = _after(text, place.end, place.column)
+    return _spliced(text, at, _switches(missing, place.column), newline)
 
 
 _KINDS: Final = {"rules": "list", "presets": "map"}
@@ -137,12 +148,7 @@ def _with_key(
 ) -> str:
     """The text with the key, which was not there."""
     if root.flow:
-        value = (
-            f"[{', '.join(_flow(rule) for rule, _ in addition.rules)}]"
-            if key == "rules"
-            else f"{{{', '.join(f'{name}: true' for name, _ in addition.presets)}}}"
-        )
-        return _into_flow(text, root, [f"{key}: {value}"])
+        return _into_flow(text, root, {key: _expected({}, addition)[key]})
     block = f"{key}:\n{_block(key, addition, 2)}"
     return _spliced(text, limit, textwrap.indent(block, " " * root.column), newline)
 
@@ -188,18 +194,27 @@ def _item(rule: Mapping[str, Any]) -> str:
     return "- " + "".join(f"  {line}\n" for line in lines).removeprefix("  ")
 
 
-def _flow(rule: Mapping[str, Any]) -> str:
-    """A rule on one line."""
-    return f"{{{', '.join(f'{key}: {_written(value)}' for key, value in rule.items())}}}"
-
-
 def _written(value: Any) -> str:
     """A value on one line. In quotes, as in JSON, what some reader of YAML may misunderstand."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_written(inner)}' for key, inner in value.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_written, value))}]"
-    if isinstance(value, str) and not (_PLAIN.fullmatch(value) and resolve(value) == value):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and resolve(value) == value:
+        return value
+    return _as_json(value)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _wrapped(text: str, first: str, further: str) -> list[str]:
@@ -213,26 +228,36 @@ def _wrapped(text: str, first: str, further: str) -> list[str]:
     )
 
 
-def _into_flow(text: str, place: Place, entries: Sequence[str]) -> str:
+def _into_flow(
+    text: str, place: Place, entries: Sequence[Mapping[str, Any]] | Mapping[str, Any]
+) -> str:
     """Before the closing bracket; a comma that is there already stays the last one."""
-    if place.last is None:
-        at, joined = place.end - 1, ", ".join(entries)
-    else:
-        at, joined = place.last, "".join(f", {entry}" for entry in entries)
+    joined = (_as_json if _is_json(text) else _written)(entries)[1:-1]
+    at = place.end - 1
+    if place.last is not None:
+        at, joined = place.last, f", {joined}"
     return text[:at] + joined + text[at:]
 
 
-def _after(text: str, place: Place) -> int:
-    """Where the line after a block's content begins."""
-    assert place.last is not None
-    at = place.last
+def _after(text: str, end: int, column: int) -> int:
+    """Where the line begins after content that ends at `end`, and after the comments on it.
+
+    Those are indented deeper than the `column` at which the next rule or preset will begin.
+    """
     # A block scalar ends there already.
-    return at if text[at - 1 : at] in ("\n", "\r") else _line_end(text, at)
+    at = end if text[end - 1 : end] in ("\n", "\r") else _line_end(text, end)
+    # Some editors comment a line out in its first column, and leave the indentation behind that.
+    comment = re.compile(
+        rf"(?:(?:[ \t]*{_NEWLINE})*[ ]{{{column + 1},}}#|#[ ]{{{max(column + 1, 2)},}}\S)"
+    )
+    while found := comment.match(text, at):
+        at = _line_end(text, found.end())
+    return at
 
 
 def _line_end(text: str, index: int) -> int:
     """Where the next line begins."""
-    found = re.compile(r"\r\n|\n|\r").search(text, index)
+    found = re.compile(_NEWLINE).search(text, index)
     return found.end() if found else len(text)
 
 

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -23,14 +24,17 @@ from ruamel.yaml.events import (
 
 _ENDS = (MappingEndEvent, SequenceEndEvent)
 _PASTE = "or paste the YAML by hand"
+_PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s*(?:#.*\s*)*)+")
+_COLON: Final = re.compile(r"\s*:")
 
 
 @dataclass
 class Place:
     """A value of the file: `text[start:end]`, without the comments behind it.
 
-    `flow` collections stand in brackets. A block's `column` is that of its keys or dashes.
-    `entries` are a map's values by key, `last` is where the content of the last entry ends.
+    The anchor and the tag of a scalar or of a flow collection stand before that. `flow`
+    collections stand in brackets. A block's `column` is that of its keys or dashes. `entries` are
+    a map's values by key, `last` is where the content of the last entry ends.
     """
 
     kind: str
@@ -75,33 +79,44 @@ def _refusal(error: MarkedYAMLError, text: str) -> str:
 def _place(event: Event, events: Iterator[Event], text: str) -> Place:
     start, end = event.start_mark.index, event.end_mark.index
     if isinstance(event, ScalarEvent):
-        return Place("scalar", start, end)
+        return Place("scalar", _behind(_PROPERTIES, text, start, end), end)
     if isinstance(event, AliasEvent):
         return Place("alias", start, end)
     is_map = isinstance(event, MappingStartEvent)
     flow = bool(event.flow_style)  # type: ignore[attr-defined]
-    place = Place("map" if is_map else "list", start, end, flow)
+    place = Place("map" if is_map else "list", end - 1 if flow else start, end, flow)
     # Without properties, a block begins with its first dash; with them, that is where they end.
     place.column = 0 if is_map else _column(text, end if text[end : end + 1] == "-" else end - 1)
     while not isinstance(event := next(events), _ENDS):
         if is_map:
             if not place.entries:
                 place.column = event.start_mark.column
-            key, event = _key(event, events, text), next(events)
+            key, key_end = _key(event, events, text)
+            event = next(events)
         value = _place(event, events, text)
-        place.last = value.end
         if is_map:
+            if event.start_mark.index == event.end_mark.index and value.kind == "scalar":
+                # A value that is not there stands, for ruamel.yaml, where the next thing begins.
+                value.start = value.end = _behind(_COLON, text, key_end, len(text))
             place.entries[key] = value
+        place.last = value.end
     place.end = event.end_mark.index if flow or place.last is None else place.last
     return place
 
 
-def _key(event: Event, events: Iterator[Event], text: str) -> str:
+def _key(event: Event, events: Iterator[Event], text: str) -> tuple[str, int]:
+    """A key and where it ends."""
+    place = _place(event, events, text)
     if isinstance(event, ScalarEvent):
         value: Any = event.value
-        return str(value)
-    place = _place(event, events, text)
-    return text[place.start : place.end]
+        return str(value), place.end
+    return text[place.start : place.end], place.end
+
+
+def _behind(pattern: re.Pattern[str], text: str, start: int, end: int) -> int:
+    """Where what is at `start` ends if the pattern matches it, else `start`."""
+    found = pattern.match(text, start, end)
+    return found.end() if found else start
 
 
 def _column(text: str, index: int) -> int:
