@@ -8,7 +8,8 @@
 Backs up the udp-security addon.
 
 .DESCRIPTION
-Writes the mode and the values that the user gave, wherever they were given. Counters are not backed up.
+Writes the mode and the values that the user gave, wherever they were given. Not backed up are counters, and addresses that the
+addon adds to the policy in this cluster anyway.
 
 .PARAMETER BackupDir
 Folder to write to.

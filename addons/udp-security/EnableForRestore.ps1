@@ -9,7 +9,7 @@ Enables the udp-security addon as a backup says.
 
 .DESCRIPTION
 K2s runs it instead of Enable.ps1 before Restore.ps1. A backup that cannot be read enables nothing: the defaults would be another
-policy.
+policy. Addresses that the cluster has now are added to the backup's CIDRs.
 
 .PARAMETER BackupDir
 Folder that the backup was written to.
@@ -55,27 +55,30 @@ try {
 Initialize-Logging -ShowLogs:$ShowLogs
 
 $failure = $null
+$folder = Join-Path ([System.IO.Path]::GetTempPath()) "udp-security-$([guid]::NewGuid())"
 try {
-    $wanted = Read-Backup -Folder $BackupDir
-} catch {
-    $failure = ConvertTo-AddonError -Record $_ -Code 'addon-restore-failed'
-}
-if (-not $failure) {
-    $options = @{ ShowLogs = $ShowLogs; EncodeStructuredOutput = $EncodeStructuredOutput; MessageType = $MessageType }
-    if ($Config) { $options.Config = $Config }
-    $defaults = $null
-    if (-not $wanted.ContainsKey('Values')) {
-        # Without a file, a release that is there already would keep its own values.
-        $defaults = [System.IO.Path]::GetTempFileName()
-        $wanted.Values = $defaults
-    }
     try {
-        # Answers the CLI itself.
-        & (Join-Path $PSScriptRoot 'Enable.ps1') @options @wanted
-    } finally {
-        if ($defaults) { Remove-Item -LiteralPath $defaults -Force -ErrorAction SilentlyContinue }
+        $wanted = Read-Backup -Folder $BackupDir
+        $null = New-Item -ItemType Directory -Path $folder
+        if (-not $wanted.ContainsKey('Values')) {
+            # Without a file, a release that is there already would keep its own values.
+            $wanted.Values = Join-Path $folder 'defaults.yaml'
+            $null = New-Item -ItemType File -Path $wanted.Values
+        } elseif (-not (Test-SystemAvailability -Structured)) {
+            $wanted.Values = Write-RestoreValue -Values $wanted.Values -Folder $folder
+        }
+    } catch {
+        $failure = ConvertTo-AddonError -Record $_ -Code 'addon-restore-failed'
     }
-    return
+    if (-not $failure) {
+        $options = @{ ShowLogs = $ShowLogs; EncodeStructuredOutput = $EncodeStructuredOutput; MessageType = $MessageType }
+        if ($Config) { $options.Config = $Config }
+        # Answers the CLI itself, also where the system is not available.
+        & (Join-Path $PSScriptRoot 'Enable.ps1') @options @wanted
+        return
+    }
+} finally {
+    Remove-Item -LiteralPath $folder -Recurse -Force -ErrorAction SilentlyContinue
 }
 
 if ($EncodeStructuredOutput) {

@@ -8,7 +8,7 @@
 Gets the status of the udp-security addon.
 
 .DESCRIPTION
-K2s runs it while the system is up and the addon enabled.
+K2s runs it while the system is up and the addon enabled. Nodes that could not be asked, or did not answer, are named.
 
 .EXAMPLE
 powershell <installation folder>\addons\udp-security\Get-Status.ps1

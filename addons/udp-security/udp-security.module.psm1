@@ -175,35 +175,45 @@ function Undo-Enabling {
     param([hashtable] $Before, [bool] $KeepNamespace)
 
     Write-Log 'Taking everything back' -Console
+    $remnant = @()
     try {
         if ($Before.Deployed) {
             if ((Get-Revision).Latest -gt $Before.Latest) {
                 Undo-Release -Revision $Before.Deployed
                 Wait-InForce -Timeout 120 -Os (Get-GovernedOs)
             }
-            return 'The policy that was in force before is in force again'
+            return 'The policy that was in force before is in force again on all nodes that are ready'
         }
-        Clear-Everything
+        $remnant = @(Clear-Everything)
         if (-not $KeepNamespace) { Uninstall-Namespace }
         Remove-ScriptsFromHooksDir -ScriptNames @($script:Hook)
+        if ($remnant) { return Join-Sentence (@('Everything was taken back, but not on all nodes') + $remnant) }
         return 'Everything was taken back: no UDP traffic is denied'
     } catch {
-        return Join-Sentence "Going back failed as well: $($_.Exception.Message)", "Run 'k2s addons disable udp-security'"
+        $failed = "Going back failed as well: $($_.Exception.Message)"
+        return Join-Sentence (@($failed) + $remnant + "Run 'k2s addons disable udp-security'")
     }
 }
 
 function Clear-Everything {
     <#
     .SYNOPSIS
-        Uninstalls the release, and makes sure that no rule stays.
+        Uninstalls the agents, whoever installed them, and makes sure that no rule stays. Returns what Wait-Removal says of nodes
+        where some may.
     #>
-    [OutputType([void])]
+    [OutputType([string])]
     param()
 
+    $kept = @(Remove-KeptRule)
     Uninstall-Release
-    Wait-Removal -Timeout 120
-    Clear-ControlPlane
-    Clear-WindowsHost
+    Remove-AgentSet
+    $remnant = Wait-Removal -Timeout 120 -Kept $kept
+    try {
+        Clear-NodeRule
+    } catch {
+        throw ((@($_.Exception.Message) + @($remnant)) -join "`n").Trim()
+    }
+    return $remnant
 }
 
 function Write-Summary {
@@ -244,7 +254,8 @@ function Disable-UdpSecurity {
     param()
 
     Write-Log 'Uninstalling the agents' -Console
-    Clear-Everything
+    $remnant = Clear-Everything
+    if ($remnant) { Write-Log $remnant -Console }
     Uninstall-Namespace
     Remove-ScriptsFromHooksDir -ScriptNames @($script:Hook)
     Remove-AddonFromSetupJson -Addon $script:Addon
@@ -267,7 +278,7 @@ function Update-UdpSecurity {
     <#
     .SYNOPSIS
         Adds addresses that the cluster got meanwhile to the policy's; changes nothing when it covers all. Asks nobody, waits for
-        nothing: a rollout stops by itself at the first node that refuses.
+        nothing: a rollout stops by itself at the first node that refuses. The chart stays the one that is deployed.
     #>
     [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
         Justification = 'K2s calls it without anybody to ask')]
@@ -280,7 +291,7 @@ function Update-UdpSecurity {
     $null = New-Item -ItemType Directory -Path $folder
     try {
         $arguments = @('--reset-then-reuse-values') + (Write-Addition -Addition $addition -Folder $folder)
-        Install-Release -Chart (Get-ChartPath) -Arguments $arguments
+        Install-Release -Chart (Get-DeployedChartPath) -Arguments $arguments
     } finally {
         Remove-Item -LiteralPath $folder -Recurse -Force -ErrorAction SilentlyContinue
     }
@@ -322,6 +333,7 @@ function Assert-Policy {
     $null = New-Item -ItemType Directory -Path $folder
     try {
         $place = @{ Chart = $chart; Folder = $folder }
+        if ($Wanted['Values']) { $Wanted.Values = Write-RestoreValue -Values $Wanted.Values -Folder $folder }
         $arguments = @(Get-ValueArgument @place @Wanted -Exists $false)
         $rendering = Get-Rendering @place -Arguments $arguments -Values $Wanted['Values']
     } finally {
@@ -335,4 +347,4 @@ function Assert-Policy {
 }
 
 Export-ModuleMember -Function Get-SystemError, Test-UdpSecurity, ConvertTo-AddonError, Enable-UdpSecurity, Disable-UdpSecurity,
-    Test-Leftover, Update-UdpSecurity, Confirm-Restore, Get-StatusProperty, Write-Backup, Read-Backup
+    Test-Leftover, Update-UdpSecurity, Confirm-Restore, Get-StatusProperty, Write-Backup, Read-Backup, Write-RestoreValue

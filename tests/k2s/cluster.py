@@ -83,6 +83,10 @@ class Pod:
     policy: Policy
     probe: list[str]
     started: float
+    #: it leaves its rules in force when it ends
+    keeps: bool = False
+    #: it was told to remove them
+    released: bool = False
     ready: bool = False
     #: when it was told to end
     deleted: float | None = None
@@ -216,10 +220,13 @@ class Cluster:
             if self.now >= pod.deleted + ENDING:
                 self.pods.remove(pod)
                 stands_by = any(other.node is node and other.ready for other in self.pods)
-                if node.rules == pod.policy and not stands_by and not node.stubborn:
+                keeps = pod.keeps or node.stubborn or stands_by
+                if node.rules == pod.policy and not keeps:
                     node.put_in_force(None)
             return
-        if node.refuses:
+        if pod.released:
+            pod.ready = False
+        elif node.refuses:
             # One that was in force before stays so.
             pod.ready = pod.ready and node.rules == pod.policy
         elif not pod.ready and self.now >= pod.started + node.takes:
@@ -267,6 +274,7 @@ class Cluster:
             policy=Policy(env["UDP_SECURITY_POLICY_SHA256"][:12], self._mode(document)),
             probe=agent["readinessProbe"]["exec"]["command"],
             started=self.now,
+            keeps=env["UDP_SECURITY_ON_STOP"] == "keep",
         )
         self.pods.append(pod)
         self._run(pod)

@@ -125,6 +125,8 @@ class Helm:
         failed = "UPGRADE FAILED" if revisions else "INSTALLATION FAILED"
         if not revisions and "--install" not in given and "-i" not in given:
             raise ToolError(f'Error: UPGRADE FAILED: "{key[1]}" has no deployed releases')
+        if revisions and {r.status for r in revisions} <= {"superseded", "uninstalling"}:
+            raise ToolError(f'Error: UPGRADE FAILED: "{key[1]}" has no deployed releases')
         if revisions and revisions[-1].status.startswith("pending"):
             raise ToolError(
                 f"Error: {failed}: another operation (install/upgrade/rollback) is in progress"

@@ -96,11 +96,11 @@ class Kubectl:
         if missing and "--ignore-not-found" not in given:
             raise ToolError(f'Error from server (NotFound): {kind}s "{missing[0]}" not found')
         form = _last(given, "-o", "--output")
+        whole: dict[str, Any] = {"apiVersion": "v1", "items": found, "kind": "List", "metadata": {}}
+        if names:
+            whole = found[0] if found else {}
         if form == "json":
-            if names:
-                return json.dumps(found[0], indent=4) if found else ""
-            whole = {"apiVersion": "v1", "items": found, "kind": "List", "metadata": {}}
-            return json.dumps(whole, indent=4)
+            return json.dumps(whole, indent=4) if whole else ""
         if form == "name":
             return "\n".join(f"{kind}/{document['metadata']['name']}" for document in found)
         if form:
@@ -133,6 +133,11 @@ class Kubectl:
                 self.cluster.end(gone)
                 self.cluster.wait(lambda: not any(p in self.cluster.pods for p in gone), 30)
             return "\n".join(f'pod "{pod.name}" deleted' for pod in gone)
+        if kind == "daemonset" and not names:
+            sets = [d["metadata"] for d in self._list(kind, _namespace(given))]
+            chosen = [m for m in sets if _selector(given).items() <= m["labels"].items()]
+            self.cluster.delete(("DaemonSet", m["namespace"], m["name"]) for m in chosen)
+            return "\n".join(f'daemonset.apps "{m["name"]}" deleted' for m in chosen)
         if kind != "namespace":
             raise UnknownCallError(f"kubectl delete {kind}")
         (name,) = names
@@ -223,6 +228,13 @@ class Kubectl:
         }
         return json.dumps(status)
 
+    def _agent_remove(self, pod: Pod) -> str:
+        if pod.node.stubborn:
+            raise ToolError(_EXITED, "not removed: Device or resource busy")
+        pod.node.put_in_force(None)
+        pod.released = True
+        return "removed"
+
     def _nslookup(self, node: Node, command: list[str]) -> str:
         if not self.cluster.dns_answers(node):
             raise ToolError(_EXITED, ";; connection timed out; no servers could be reached")
@@ -280,8 +292,14 @@ class Kubectl:
 
 def _node(node: Node) -> dict[str, Any]:
     return {
+        "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": node.name, "labels": {"kubernetes.io/os": node.os}},
+        "metadata": {
+            "name": node.name,
+            "labels": {"kubernetes.io/os": node.os, "Rack": "a", "rack": "A"},
+            # Nothing forbids keys that differ only in case.
+            "annotations": {"example.com/Owner": "a", "example.com/owner": '{"b": "c"}'},
+        },
         "spec": {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]},
         "status": {
             "addresses": [
@@ -301,6 +319,7 @@ def _pod(pod: Pod) -> dict[str, Any]:
     if pod.deleted is not None:
         metadata["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     return {
+        "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata,
         "spec": {"nodeName": pod.node.name},

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.k2s.cli import ERROR, WARNING, Cli, Outcome, quoted, read_backup
-from tests.k2s.cluster import Cluster, Policy
+from tests.k2s.cluster import Cluster, Node, Policy
 from tests.k2s.helm import computed
 from tests.k2s.host import Host
 from tests.k2s.scripts import run
@@ -128,6 +128,53 @@ def test_a_cluster_with_other_addresses(
     assert cli.restore(tmp_path / "backup").error == ""
     assert in_effect(host)["cluster"]["serviceCIDRs"] == ["10.200.0.0/16"]
     assert in_effect(host)["rules"] == RULES
+
+
+def worker(cluster: Cluster, address: str) -> str:
+    """Make a node with this address, outside the chart's own, the only worker. Its CIDR."""
+    cluster.pods = [pod for pod in cluster.pods if pod.node.name != "worker"]
+    cluster.nodes = [node for node in cluster.nodes if node.name != "worker"]
+    cluster.nodes.append(Node("worker", "linux", address, "172.20.7.0/24"))
+    cluster.settle()
+    return f"{address}/32"
+
+
+def test_nodes_come_and_go(
+    k2s: K2s, host: Host, cluster: Cluster, cli: Cli, tmp_path: Path
+) -> None:
+    """A user's own CIDRs are in the backup, but none of the nodes that were there then."""
+    own = ["172.19.1.0/24", "10.50.0.0/16"]
+    k2s.be_enabled({"cluster": {"nodeCIDRs": own}})
+    old = worker(cluster, "192.168.178.5")
+    assert run(k2s, "Update.ps1").returncode == 0
+    assert in_effect(host)["cluster"]["nodeCIDRs"] == [*own, old]
+    written(k2s, tmp_path / "b")
+    k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
+    new = worker(cluster, "192.168.178.6")
+    assert cli.restore_from(tmp_path / "b").error == ""
+    assert in_effect(host)["cluster"]["nodeCIDRs"] == [*own, new]
+
+
+def test_a_node_that_left_before(
+    k2s: K2s, host: Host, cluster: Cluster, cli: Cli, tmp_path: Path
+) -> None:
+    """Nobody knows any more who gave its address: it stays, as it stays in the policy."""
+    old = "192.168.178.5/32"
+    k2s.be_enabled({"cluster": {"nodeCIDRs": ["172.19.1.0/24", old]}})
+    new = worker(cluster, "192.168.178.6")
+    written(k2s, tmp_path / "b")
+    k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
+    assert cli.restore_from(tmp_path / "b").error == ""
+    assert in_effect(host)["cluster"]["nodeCIDRs"] == ["172.19.1.0/24", old, new]
+
+
+def test_keys_that_differ_in_case(k2s: K2s, tmp_path: Path) -> None:
+    """Kubernetes tells them apart; PowerShell's own reader of JSON fails."""
+    values = {"linux": {"podAnnotations": {"Owner": "a", "owner": "b", "c": " ", "d": "1/\\/2"}}}
+    k2s.be_enabled(values)
+    written(k2s, tmp_path / "b")
+    text = (tmp_path / "b" / "values.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(text) == json.loads(text) == values
 
 
 def test_a_backup_of_the_disabled_addon(cli: Cli, tmp_path: Path) -> None:
@@ -266,10 +313,33 @@ def test_a_lost_values_file(k2s: K2s, cli: Cli, backup: Path) -> None:
     assert refused(k2s, cli.restore_from(backup), "values.yaml", "not found")
 
 
-@pytest.mark.parametrize("text", ["rules: [", "- x\n", "rulez: []\n"])
+@pytest.mark.parametrize(
+    "text", ["rules: [", "- x\n", "rulez: []\n", '{"cluster": {"nodeCIDRs": ["values"]}}']
+)
 def test_a_damaged_values_file(k2s: K2s, cli: Cli, backup: Path, text: str) -> None:
+    change(backup, valuesSha256=None)
     (backup / "values.yaml").write_text(text)
     assert refused(k2s, cli.restore_from(backup), "values")
+
+
+@pytest.mark.parametrize("text", ["", " \n# x: 1\n", "---\nnull # x\n", "{ }"], ids=repr)
+def test_an_empty_values_file(k2s: K2s, backup: Path, text: str) -> None:
+    """The defaults would be another policy."""
+    change(backup, valuesSha256=None)
+    (backup / "values.yaml").write_text(text)
+    done = run(k2s, "EnableForRestore.ps1", f"-BackupDir {quoted(str(backup))}")
+    assert done.returncode == 1
+    assert "has no values" in done.stdout + done.stderr
+    assert k2s.nothing_left()
+
+
+def test_any_damage_of_the_values_file(k2s: K2s, cli: Cli, backup: Path) -> None:
+    """Also such that Helm would take for a policy."""
+    path = backup / "values.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("10.1.0.0", "10.0.0.0"), encoding="utf-8")
+    assert text != path.read_text(encoding="utf-8")
+    assert refused(k2s, cli.restore_from(backup), "values.yaml", "valuesSha256")
 
 
 def test_an_empty_folder(k2s: K2s, tmp_path: Path) -> None:
@@ -291,7 +361,7 @@ def test_another_addons_backup(k2s: K2s, cli: Cli, backup: Path) -> None:
 
 def test_a_backup_of_an_older_version(k2s: K2s, cli: Cli, backup: Path) -> None:
     """Members that nobody knows any more are no reason, nor is the version."""
-    change(backup, k2sVersion="v1.5.0", createdAt=None, schema=0, x={"y": [1]})
+    change(backup, k2sVersion="v1.5.0", createdAt=None, valuesSha256=None, schema=0, x={"y": [1]})
     assert cli.restore_from(backup).error == ""
     assert set(k2s.in_force().values()) == {"audit"}
 
@@ -304,7 +374,8 @@ def test_an_older_backup_without_parameters(k2s: K2s, cli: Cli, backup: Path) ->
 
 
 def test_an_older_backup_whose_values_are_refused_now(k2s: K2s, cli: Cli, backup: Path) -> None:
-    """Helm says which; the file is there to be corrected."""
+    """Helm says which; the file is there to be corrected, and the sum to be taken away."""
+    change(backup, valuesSha256=None)
     (backup / "values.yaml").write_text("denyActions: drop\n")
     assert refused(k2s, cli.restore_from(backup), "denyActions")
     assert (backup / "values.yaml").exists()

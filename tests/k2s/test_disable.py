@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from tests.k2s.cli import ERROR, WARNING, Cli
-from tests.k2s.cluster import Cluster, Policy
+from tests.k2s.cluster import Cluster, Node, Policy
 from tests.k2s.host import Host
 from tests.k2s.scripts import run
 from tests.k2s.tree import HOOK, K2s
@@ -83,14 +83,17 @@ def test_the_agent_on_this_host_left_rules(k2s: K2s, cluster: Cluster, cli: Cli)
     assert [r["Name"] for r in k2s.windows.records()] == ["CoreNet-DHCP"]
 
 
-def test_this_hosts_node_is_off(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
-    """kubelet is down, the computer is not: its rules go, its pod does not hold the namespace."""
-    cluster.node("winhost").ready = False
+def test_nodes_are_off(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    """This host's rules go, since the computer is on; and pods do not hold the namespace."""
+    cluster.nodes.append(Node("worker", "linux", "172.19.1.7", "172.20.7.0/24"))
+    cluster.settle()
+    for name in ("winhost", "worker"):
+        cluster.node(name).ready = False
     cluster.settle()
     outcome = cli.disable()
     assert outcome.error == ""
-    assert "did not end: winhost" in outcome.text
-    assert f"(Linux): {COMMANDS['linux']}" in outcome.text
+    assert "did not remove their rules: winhost, worker. " in outcome.text
+    assert f"{COMMANDS['windows']} (Windows), or (Linux): {COMMANDS['linux']}" in outcome.text
     assert k2s.firewall_rules() == []
     assert cluster.pods == []
     assert cluster.namespaces == {}
@@ -110,7 +113,8 @@ def test_the_control_plane_does_not_answer(
 
 
 def test_rules_that_cannot_be_deleted(k2s: K2s, cluster: Cluster, host: Host, cli: Cli) -> None:
-    cluster.node("kubemaster").stubborn = True
+    for node in cluster.nodes:
+        node.stubborn = True
     host.fail("ssh { sudo nft list tables", "Error: Device or resource busy")
     outcome = cli.disable()
     assert (outcome.code, outcome.severity) == (1, ERROR)
@@ -118,10 +122,13 @@ def test_rules_that_cannot_be_deleted(k2s: K2s, cluster: Cluster, host: Host, cl
         "Rules on the control plane could not be removed ('nft list chains' shows them): "
         "Error: Device or resource busy (run this again)"
     )
+    # This host is free of them all the same.
+    assert k2s.firewall_rules() == []
     # It is still enabled, so that the user can disable it again.
     assert k2s.enabled()
     assert cli.disable().error == ""
-    assert k2s.nothing_left()
+    assert "kubemaster" not in k2s.in_force()
+    assert k2s.enabled() is None
 
 
 @pytest.mark.parametrize("words", ["helm uninstall", "kubectl delete namespace"])
@@ -140,6 +147,34 @@ def test_a_release_that_helm_does_not_know(k2s: K2s, host: Host, cli: Cli) -> No
     host.helm.run(["uninstall", "udp-security", "-n", "udp-security"])
     assert cli.disable().error == ""
     assert k2s.nothing_left()
+
+
+def test_agents_that_kubectl_installed(k2s: K2s, cluster: Cluster, host: Host, cli: Cli) -> None:
+    """As K2s does it on a Linux host: no release has them, and they must get no successors."""
+    cli.disable()
+    for path in sorted((k2s.addon / "manifests").glob("*.yaml")):
+        host.kubectl.run(["apply", "-f", str(path)])
+    assert k2s.in_force()
+    began = cluster.now
+    outcome = cli.disable()
+    assert outcome.error == ""
+    assert "did not remove" not in outcome.text
+    assert cluster.now - began < 30
+    assert k2s.nothing_left()
+
+
+def test_agents_that_keep_their_rules(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    """onStop: keep is for an agent that ends by accident. What one does not remove is told."""
+    for number in (7, 8):
+        cluster.nodes.append(
+            Node(f"worker-{number}", "linux", f"172.19.1.{number}", f"172.20.{number}.0/24")
+        )
+    cluster.node("worker-8").stubborn = True
+    k2s.be_enabled({"linux": {"onStop": "keep"}, "windows": {"onStop": "keep"}})
+    outcome = cli.disable()
+    assert outcome.error == ""
+    assert "did not remove their rules: worker-8. " in outcome.text
+    assert k2s.in_force() == {"worker-8": "enforce"}
 
 
 def test_a_namespace_that_is_gone(k2s: K2s, cluster: Cluster, cli: Cli) -> None:

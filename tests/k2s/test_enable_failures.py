@@ -16,6 +16,8 @@ from tests.k2s.cluster import Cluster, Node
 from tests.k2s.host import Call, Host
 from tests.k2s.tree import K2s
 
+from udp_security.cluster.removal import COMMANDS
+
 
 def failed(outcome: Outcome, *words: str) -> bool:
     """Whether it is an error of Enable.ps1's that says so."""
@@ -33,7 +35,13 @@ def test_a_program_fails(k2s: K2s, host: Host, cli: Cli, words: str, done: bool)
 
 
 @pytest.mark.parametrize(
-    "words", ["helm history", "helm show", "kubectl get nodes", "kubectl rollout status"]
+    "words",
+    [
+        "helm history",
+        "helm show",
+        "kubectl get nodes",
+        "kubectl rollout status",
+    ],
 )
 def test_a_question_is_not_answered(k2s: K2s, host: Host, cli: Cli, words: str) -> None:
     host.fail(words, "Unable to connect to the server: EOF")
@@ -150,19 +158,44 @@ def test_going_back_fails_as_well(k2s: K2s, host: Host, cli: Cli) -> None:
 
 
 def test_what_a_node_that_is_off_keeps(k2s: K2s, cluster: Cluster, cli: Cli, host: Host) -> None:
-    """It goes off in the middle: its rules can't be taken back, and the user is told where."""
+    """It goes off in the middle: its rules can't be taken back, and the error says where."""
 
     def watch(call: Call) -> None:
         if "nslookup" in str(call):
-            cluster.node("winhost").ready = False
+            cluster.node("worker").ready = False
+            cluster.settle()
+
+    cluster.nodes.append(Node("worker", "linux", "172.19.1.7", "172.20.7.0/24"))
+    host.watch = watch
+    cluster.dns_answers = lambda node: False
+    outcome = cli.enable()
+    assert failed(
+        outcome, "not on all nodes. ", "did not remove their rules: worker. ", COMMANDS["linux"]
+    )
+    assert "no UDP traffic is denied" not in outcome.error
+    assert k2s.in_force() == {"worker": "enforce"}
+    assert cluster.pods == []
+    assert "udp-security" not in cluster.namespaces
+
+
+def test_the_error_names_it_whatever_fails_then(cluster: Cluster, cli: Cli, host: Host) -> None:
+    """Its pod is gone: no later command can know of the node."""
+    cluster.nodes.append(Node("worker", "linux", "172.19.1.7", "172.20.7.0/24"))
+
+    def watch(call: Call) -> None:
+        if str(call).startswith("helm uninstall"):
+            cluster.node("worker").ready = False
             cluster.settle()
 
     host.watch = watch
-    cluster.dns_answers = lambda node: False
-    assert failed(cli.enable())
-    assert cluster.pods == []
-    assert "udp-security" not in cluster.namespaces
-    assert "kubemaster" not in k2s.in_force()
+    host.fail("Copy-ScriptsToHooksDir", "Access to the path is denied.")
+    host.fail("kubectl delete namespace", "Unable to connect to the server: EOF")
+    assert failed(
+        cli.enable(),
+        "EOF",
+        "did not remove their rules: worker. ",
+        "k2s addons disable udp-security",
+    )
 
 
 # A release that is there already: after an upgrade of K2s, or from a Helm user.
@@ -248,6 +281,14 @@ def test_helm_was_killed_in_the_first_installation(k2s: K2s, host: Host, cli: Cl
     k2s.be_enabled()
     k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
     host.helm.revisions()[-1].status = "pending-install"
+    assert cli.enable().error == ""
+    assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
+
+
+def test_helm_was_killed_in_uninstalling(k2s: K2s, host: Host, cli: Cli) -> None:
+    k2s.be_enabled()
+    k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
+    host.helm.revisions()[-1].status = "uninstalling"
     assert cli.enable().error == ""
     assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
 

@@ -202,3 +202,28 @@ def test_nothing_is_governed(cli: Cli, written: Written) -> None:
     outcome = cli.enable({"values": written({"linux": off, "windows": off})})
     assert outcome.error == ""
     assert "Nothing is denied" in outcome.text
+
+
+def test_a_kubernetes_without_service_cidrs(host: Host, cli: Cli) -> None:
+    says = 'error: the server doesn\'t have a resource type "servicecidrs"'
+    host.fail("kubectl get servicecidrs", says)
+    assert cli.enable().error == ""
+    assert host.helm.revisions()[-1].values == {}
+
+
+def test_service_cidrs_that_cannot_be_read(host: Host, cli: Cli) -> None:
+    host.fail("kubectl get servicecidrs", "Unable to connect to the server: EOF")
+    outcome = cli.enable()
+    assert outcome.error == ""
+    assert "does not tell its service CIDRs, so the policy's own are taken" in outcome.text
+    assert "EOF" in outcome.text
+
+
+def test_keys_that_differ_in_case(host: Host, cli: Cli, written: Written) -> None:
+    """Kubernetes tells them apart. (The cluster's nodes always have such labels here.)"""
+    values = {"linux": {"podAnnotations": {"Owner": "a", "owner": "b"}}}
+    assert cli.enable({"values": written(values)}).error == ""
+    assert host.helm.revisions()[-1].values == values
+    properties = cli.status().properties
+    assert properties
+    assert [p["Name"] for p in properties if p["Okay"] is False] == []

@@ -82,8 +82,11 @@ def test_a_policy_that_is_not_in_force(cluster: Cluster, cli: Cli) -> None:
 def test_an_agent_that_does_not_answer(cluster: Cluster, cli: Cli) -> None:
     cluster.node("kubemaster").silent = True
     properties = shown(cli)
-    assert "IsPolicyInForce" in troubled(properties)
+    assert {"IsPolicyTheSame", "IsPolicyInForce"} <= troubled(properties)
     assert "kubemaster" in properties["IsPolicyInForce"]["Message"]
+    # Nobody knows that it has another.
+    assert "did not answer: kubemaster" in properties["IsPolicyTheSame"]["Message"]
+    assert "another policy" not in properties["IsPolicyTheSame"]["Message"]
 
 
 def test_an_older_policy_on_a_node(host: Host, cluster: Cluster, cli: Cli) -> None:
@@ -97,7 +100,10 @@ def test_an_older_policy_on_a_node(host: Host, cluster: Cluster, cli: Cli) -> No
     assert node.rules.mode == "enforce"
     properties = shown(cli)
     assert {"IsPolicyTheSame", "IsPolicyInForce"} <= troubled(properties)
-    assert "kubemaster" in properties["IsPolicyTheSame"]["Message"]
+    message = properties["IsPolicyTheSame"]["Message"]
+    assert "another policy on kubemaster" in message
+    assert "answer" not in message
+    assert "not asked" not in message
 
 
 def test_a_foreign_policy_in_the_kernel(cluster: Cluster, cli: Cli) -> None:
@@ -112,15 +118,25 @@ def test_a_node_that_is_off(cluster: Cluster, cli: Cli) -> None:
     cluster.node("winhost").ready = False
     cluster.settle()
     properties = shown(cli)
-    assert "IsWindowsDaemonsetRunning" in troubled(properties)
+    assert {"IsWindowsDaemonsetRunning", "IsPolicyTheSame"} <= troubled(properties)
     assert properties["IsLinuxDaemonsetRunning"]["Okay"] is True
+    assert "not asked: winhost" in properties["IsPolicyTheSame"]["Message"]
+    assert "kubemaster" not in properties["IsPolicyTheSame"]["Message"]
+
+
+def test_a_node_that_is_off_and_not_governed(k2s: K2s, cluster: Cluster, cli: Cli) -> None:
+    k2s.be_enabled({"windows": {"enabled": False}})
+    cluster.node("winhost").ready = False
+    cluster.settle()
+    assert troubled(shown(cli)) == set()
 
 
 def test_a_node_without_an_agent(cluster: Cluster, cli: Cli) -> None:
     cluster.late = {"udp-security-linux": 2}
     cluster.nodes.append(Node("worker", "linux", "172.19.1.7", "172.20.7.0/24"))
     properties = shown(cli)
-    assert "IsPolicyInForce" in troubled(properties)
+    assert {"IsPolicyTheSame", "IsPolicyInForce"} <= troubled(properties)
+    assert "not asked: worker" in properties["IsPolicyTheSame"]["Message"]
     assert "node worker: no agent runs there" in properties["IsPolicyInForce"]["Message"]
     assert "kubemaster" not in properties["IsPolicyInForce"]["Message"]
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.k2s.helm import computed
 from tests.k2s.host import Host
 from tests.k2s.scripts import run
 from tests.k2s.tree import K2s
+from tests.k2s.upgrade import newer_addon
 
 RULE = {"name": "syslog", "direction": "ingress", "ports": [514], "from": ["10.1.0.0/16"]}
 
@@ -85,6 +87,25 @@ def test_twice(k2s: K2s, cluster: Cluster, host: Host) -> None:
         done = run(k2s, "Update.ps1")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert upgrades(host) == 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_newer_addon_is_there(k2s: K2s, cluster: Cluster, host: Host, kept: bool) -> None:
+    """Nobody asked for another version: that deployed gets the addresses, or nothing is changed."""
+    shutil.rmtree(k2s.addon)
+    newer_addon(k2s.addon)
+    old = k2s.addon / "manifests" / "chart" / "udp-security-0.1.0.tgz"
+    if not kept:
+        old.unlink()
+    before = [node.rules for node in cluster.nodes]
+    add_node(cluster)
+    enable_another(k2s)
+    revision = host.helm.revisions()[-1]
+    assert revision.chart.name == old.name
+    assert ("192.168.178.5/32" in cidrs(host)["nodeCIDRs"]) if kept else (revision.number == 1)
+    if not kept:
+        assert [node.rules for node in cluster.nodes[: len(before)]] == before
+        assert any("udp-security-0.1.0.tgz" in line for line in host.logged())
 
 
 @pytest.mark.parametrize(

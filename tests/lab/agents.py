@@ -145,7 +145,8 @@ def replace(data: dict[str, str], name: str, old: str, new: str) -> None:
 
 def hurry(data: dict[str, str]) -> None:
     """Let the agent hardly rest after a heal, and `check` not wait before it looks once more."""
-    replace(data, "watch.sh", "_most=99\n", "_most=1\n")
+    replace(data, "watch.sh", "_most=99 ;;", "_most=1 ;;")
+    replace(data, "watch.sh", "_most=1000\n", "_most=1\n")
     replace(data, "status.sh", "{ sleep 0.5; in_force; }", "{ sleep 0.05; in_force; }")
 
 

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import IPv6Network
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from udp_security.chart import chart_dir
 from udp_security.lab import tools
+from udp_security.lab.addresses import cluster_values
 
 Variant = Literal["nft", "legacy"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -88,6 +91,34 @@ def prepare(state: Path, files: dict[str, str], variant: Variant | None = None) 
         (state / "policy" / name).write_text(files[name], encoding="utf-8")
     if variant is not None:
         (state / "variant").write_text(f"{variant}\n", encoding="ascii")
+
+
+def deep(ports: int, networks: int, *directions: str) -> dict[str, Any]:
+    """Values whose IPv6 half looks up much in a row: the cluster, whether this may be an untracked
+    reply, and a rule's ports, sources and destinations, in each of these directions."""
+    numbers = random.Random(1)
+
+    def some() -> list[str]:
+        return [
+            str(IPv6Network(((0x20010DB8 << 96 | numbers.getrandbits(64) << 32) >> 64 << 64, 64)))
+            for _ in range(networks)
+        ]
+
+    cluster = cluster_values()
+    return {
+        "cluster": {**cluster, "podCIDRs": [*cluster["podCIDRs"], *some()]},
+        "linux": {"scope": "cluster", "untrackedReplyAddresses": ["fd00::1"]},
+        "rules": [
+            {
+                "name": direction,
+                "direction": direction,
+                "ports": list(range(1, 2 * ports, 2)),
+                "from": some(),
+                "to": some(),
+            }
+            for direction in directions
+        ],
+    }
 
 
 def legacy_missing(run: Run) -> str | None:

@@ -61,6 +61,26 @@ def test_a_pod_keeps_its_agent_too(node: Node) -> None:
     assert node.table() == ""
 
 
+def test_a_pod_that_began_with_an_earlier_agent_runs_its_own(node: Node) -> None:
+    """The kubelet may mount what the ConfigMap was, and mount what it is only a minute later."""
+    made = documents()
+    own = dict(config_data(made))
+    script = own["agent.sh"]
+    earlier = script.replace("\ncase ", "\nnftables_digest() { echo another; }\ncase ")
+    assert earlier != script
+    config_data(made)["agent.sh"] = earlier
+    pod = node.pod(made)
+    pod.start()
+    until(lambda: said(pod, "foreign-policy"))
+    assert node.table() == ""
+    pod.update_configmap(own)
+    pod.wait_ready()
+    assert heals(pod, node.lab) == 0
+    assert len(said(pod, "started")) == 2
+    assert pod.stop() == 0
+    assert node.table() == ""
+
+
 def test_a_new_pod_refuses_another_pods_policy(node: Node) -> None:
     pod = node.pod(mixed())
     pod.start()

@@ -68,7 +68,7 @@ def test_a_ruleset_that_does_not_load(node: Node, old: AgentPod, broken: str) ->
     pod = node.pod(with_ruleset(ANOTHER_POLICY, BROKEN[broken]))
     pod.start()
     reason = refused(node, old, pod, "bad-ruleset")
-    assert "the kernel refuses this policy and keeps the rules it has: " in reason
+    assert "the kernel refuses this policy; the kernel keeps the rules it has: " in reason
     assert "rror" in reason
 
 

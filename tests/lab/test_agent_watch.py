@@ -29,6 +29,7 @@ from tests.lab.agents import (
     with_files,
     without_monitor,
 )
+from tests.lab.faults import FaultyPod
 from tests.lab.usage import cpu, memory, monitor, processes, runs, wakeups
 
 from udp_security.lab.pod import AgentPod
@@ -230,6 +231,25 @@ def test_a_fight_for_the_table_costs_a_part_of_a_processor(kept: tuple[Node, Age
     print(f"{100 * share:.0f} % of a processor, {heals(pod, node.lab) - before} heals")
     assert share < 0.6
     until(lambda: check(pod)[0] == 0, timeout=30)
+
+
+def test_after_a_long_look_comes_a_long_rest(lab: Lab) -> None:
+    """As where nft lists the NAT tables of a large cluster, for the prefilter."""
+    with Node(lab) as node:
+        faulty = FaultyPod(node, documents(poll=HOUR))
+        faulty.pod.start()
+        faulty.pod.wait_ready()
+        faulty.wait_idle()
+        faulty.clear()
+        slow = '[ "$1" = monitor ] || { echo "$*" >>/usr/sbin/calls; sleep 0.5; }'
+        faulty.tool("nft", f'#!/bin/sh\n{slow}\nexec /usr/sbin/real-nft "$@"\n')
+        began = time.monotonic()
+        while time.monotonic() < began + 5:
+            node.load("add table ip not_udp_security\ndelete table ip not_udp_security")
+            time.sleep(0.1)
+        looks = [call for call in faulty.calls() if call.startswith("-s list table inet")]
+    # Such a look takes 2 s.
+    assert len(looks) == 1
 
 
 def test_a_pod_that_stands_by_costs_little(lab: Lab) -> None:

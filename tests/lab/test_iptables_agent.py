@@ -5,8 +5,6 @@ what others' rules see, and that nothing is left in the end. Both variants of th
 
 from __future__ import annotations
 
-import functools
-import os
 import random
 import re
 import signal
@@ -22,8 +20,7 @@ from tests.lab.agents import (
     OPEN,
     OTHER,
     POLICY,
-    Documents,
-    Node,
+    agent_container,
     check,
     config_data,
     documents,
@@ -36,78 +33,11 @@ from tests.lab.agents import (
     with_files,
 )
 from tests.lab.flood import Flood
-from tests.lab.iptables import VARIANTS, Variant
+from tests.lab.iptables import VARIANTS
+from tests.lab.iptables_node import FilterNode, filter_node
 
 from udp_security.lab.pod import AgentPod
 from udp_security.lab.topology import Lab
-
-MARK: Final = "UDPSEC-T-before"
-
-
-class FilterNode(Node):
-    """The lab's first node with rules of one variant of iptables."""
-
-    def __init__(self, lab: Lab, variant: Variant) -> None:
-        self.variant = variant
-        self.run = functools.partial(lab.run, "node")
-        super().__init__(lab)
-
-    def made(self, values: Mapping[str, Any] = POLICY, poll: float = 0.2) -> Documents:
-        """The chart's documents for this backend."""
-        linux = {**values.get("linux", {}), "backend": "iptables"}
-        return documents({**values, "linux": linux}, poll=poll)
-
-    def pod(self, made: Documents | None = None) -> AgentPod:
-        """A pod that is not started yet; POLICY's by default."""
-        return super().pod(self.made() if made is None else made)
-
-    def tool(self, *words: str, family: int = 4, check: bool = True) -> str:
-        """What iptables (or ip6tables) prints."""
-        tool = f"{iptables.TOOLS[family]}-{self.variant}"
-        return self.run([tool, "-w", *words], check=check).stdout
-
-    def table(self) -> str:
-        """Our rules of both families."""
-        saved = iptables.saved(self.run, self.variant)
-        lines = (f"{n} {line}" for n, text in saved.items() for line in iptables.ours(text))
-        return "\n".join(line for line in lines if MARK not in line)
-
-    def owners(self) -> list[str]:
-        """The uids of the pods that own the node: IPv4's, then IPv6's."""
-        return re.findall(r'-A UDPSEC-O-\S+ -m comment --comment "?([^" ]+)', self.table())
-
-    def standing_by(self, pod: AgentPod) -> bool:
-        """Whether the pod announces that it would take the node over."""
-        return re.search(rf'-A UDPSEC-S-\S+ .*"?{pod.uid}', self.table()) is not None
-
-    def generations(self) -> set[int]:
-        """Numbers of the generations that there is anything of."""
-        return set(map(int, re.findall(r"UDPSEC-(\d+)-", self.table())))
-
-    def policy(self) -> list[str]:
-        """Our rules without the generation, the owner and who waits."""
-        lines = re.sub(r"UDPSEC-\d+-", "UDPSEC-N-", self.table()).splitlines()
-        return sorted(line for line in lines if not re.search(r"UDPSEC-[OST]-", line))
-
-    def foreign(self) -> str:
-        """Others' rules in the tables `filter` of both families."""
-        saved = iptables.saved(self.run, self.variant)
-        return "".join(map(iptables.others, saved.values()))
-
-    def counters(self) -> dict[str, int]:
-        """Packets by counter."""
-        return iptables.counters(self.run, self.variant)
-
-    def wipe(self) -> None:
-        """Take our rules away by hand, as the agent's messages say, for agents of this variant."""
-        for tool in iptables.TOOLS.values():
-            saved = self.run([f"{tool}-{self.variant}-save", "-t", "filter"]).stdout
-            kept = "".join(line for line in saved.splitlines(True) if "UDPSEC-" not in line)
-            self.run([f"{tool}-{self.variant}-restore"], stdin=kept)
-        if self.variant == "legacy":
-            # The lab's own rules are iptables-nft's, but where a chain of ours is counts more.
-            self.tool("-N", MARK)
-
 
 EITHER: Final = pytest.mark.parametrize("node", VARIANTS, indirect=True)
 """For what the variants may differ in."""
@@ -115,18 +45,9 @@ EITHER: Final = pytest.mark.parametrize("node", VARIANTS, indirect=True)
 
 @pytest.fixture
 def node(lab: Lab, request: pytest.FixtureRequest) -> Iterator[FilterNode]:
-    """A node whose agents take one variant, nft unless a test asks for either; they and what they
-    left are gone at the test's end."""
-    variant: Variant = getattr(request, "param", "nft")
-    if variant == "legacy" and (why := iptables.legacy_missing(functools.partial(lab.run, "node"))):
-        assert not os.environ.get("CI"), why
-        pytest.skip(why)
-    governed = FilterNode(lab, variant)
-    governed.wipe()
-    with governed:
+    """A node whose agents take one variant, nft unless a test asks for either."""
+    with filter_node(lab, getattr(request, "param", "nft")) as governed:
         yield governed
-    governed.wipe()
-    governed.tool("-X", MARK, check=False)
 
 
 def rolled_out(node: FilterNode, **values: Any) -> tuple[AgentPod, AgentPod]:
@@ -450,3 +371,28 @@ def test_another_backend_leaves_nothing_behind(node: FilterNode) -> None:
     assert node.owners() == [third.uid] * 2
     # It looks a few times only.
     until(lambda: not (state(third, node.lab) / "other").exists())
+
+
+@pytest.mark.parametrize("first_is", ["nftables", "iptables"])
+def test_a_second_release_does_not_filter_beside_the_first(node: FilterNode, first_is: str) -> None:
+    """With the other backend it could: what only one of the two allows would pass no more."""
+    made = {"iptables": node.made(), "nftables": documents()}
+    first = node.start(made.pop(first_is))
+    (others,) = made.values()
+    for entry in agent_container(others)["env"]:
+        if entry["name"] == "UDP_SECURITY_RELEASE":
+            entry["value"] = "other/one"
+    second = node.pod(others)
+    second.start()
+    (reason,) = until(lambda: said(second, "other-release"))
+    assert "Helm release udp-security/udp-security guards this node" in reason
+    assert first.uid in reason
+    # Neither does it take away what a killed owner has left.
+    first.kill()
+    assert check(second) == (1, f"not in force: {reason}\n")
+    first.start()
+    first.wait_ready()
+    assert not said(second, "retired") and heals(first, node.lab) == 0
+    assert first.stop() == 0
+    second.wait_ready()
+    assert second.stop() == 0

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import strategies
+from tests.lab.iptables import deep
 
 from udp_security.chart import chart_dir
 from udp_security.lab import tools
@@ -36,7 +37,7 @@ from udp_security.policy.model import (
 COMPILER: Final = chart_dir() / "files" / "linux" / "iptables.awk"
 MOST: Final = 30_000
 LONGEST_NAME: Final = 28  # of a chain: XT_EXTENSION_MAXNAMELEN - 1
-DEEPEST: Final = 16  # chains in a row: NFT_JUMP_STACK_SIZE
+DEEPEST: Final = 16  # chains in a row, the built-in one among them: NFT_JUMP_STACK_SIZE
 FLOWS: Final = 150
 
 Mode = Literal["tracked", "untracked", "invalid"]
@@ -360,6 +361,22 @@ def test_large_policies(networks: int, rules: int, width: int) -> None:
     v4 = [flow for flow in flows if flow.source.version == flow.destination.version == 4]
     assert len(v4) > 200
     assert_agree(values, v4, {4: table})
+
+
+@pytest.mark.parametrize(
+    ("ports", "networks", "directions"),
+    [(300, 300, ["ingress"]), (100, 200, ["ingress", "egress"])],
+    ids=["one", "both"],
+)
+def test_no_policy_is_too_deep(ports: int, networks: int, directions: list[str]) -> None:
+    """Where much has to be looked up in a row, lists are longer instead."""
+    values = deep(ports, networks, *directions)
+    table = Firewall.of(compile_text(policy_text(values), 6).stdout)
+    assert max(map(table.depth, ("INPUT", "OUTPUT", "FORWARD"))) <= DEEPEST
+    flows = itertools.islice(strategies.flows(values, random.Random(1)), 1000)
+    v6 = [flow for flow in flows if flow.source.version == flow.destination.version == 6]
+    assert len(v6) > 100
+    assert_agree(values, v6, {6: table})
 
 
 def test_networks_within_networks_of_other_rules() -> None:

@@ -124,6 +124,13 @@ class Pod:
             if not (self.config / name).is_symlink():
                 (self.config / name).symlink_to(f"..data/{name}")
 
+    def adopt(self) -> None:
+        """Makes the pod's own copy of what is mounted, as Run does first of all."""
+        adopted = self.state / "adopted"
+        adopted.mkdir()
+        for name, content in self.files.items():
+            (adopted / name).write_bytes(content)
+
     def start(self) -> None:
         """Starts the container."""
         assert not self.running, "it runs already"

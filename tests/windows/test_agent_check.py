@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -274,6 +275,56 @@ def test_the_process_says_the_same(node: Node) -> None:
     node.windows.set_profile("Public", DisabledInterfaceAliases=["Wi-Fi"])
     ready, said = pod.check()
     assert not ready and "leaves out interface Wi-Fi" in said
+
+
+_CHECK_EACH: Final = """
+Import-Module (Join-Path $env:ROOTS '../state/adopted/Agent.psm1')
+foreach ($root in [System.IO.Directory]::GetDirectories($env:ROOTS)) {
+    [Console]::Out.Write((Split-Path -Leaf $root) + ' ')
+    $null = Invoke-Agent -Command Check -Root $root
+}
+"""
+
+
+def test_what_run_compiled_is_used_for_its_policy_alone(node: Node) -> None:
+    """To compile takes minutes for some policies, a probe has seconds."""
+    pod = node.start()
+    pod.kill()
+    hash_ = pod.environment["UDP_SECURITY_POLICY_SHA256"]
+    left = (pod.state / "wanted").read_text(encoding="utf-8")
+    keys = left.split("\n")[1:]
+    assert len(keys) == len(node.rules())
+
+    def leaving(hash_: str, keys: list[str]) -> str:
+        text = "\n".join(keys)
+        return hashlib.sha256(f"{hash_}\n{text}".encode()).hexdigest() + "\n" + text
+
+    assert left == leaving(hash_, keys)
+    # With one key too many, so that the answer tells whether it was used.
+    more = leaving(hash_, [*keys, "more"])
+    cases = {
+        "its-own": left,
+        "other-keys": more,
+        "anothers": leaving(hash_[::-1], [*keys, "more"]),
+        "nothings": leaving(hash_[::-1], []),
+        "half": more[: len(more) // 2],
+        "damaged": more.replace("more", "mere"),
+        "empty": "",
+        "zeros": "\0" * len(more),
+        "none": None,
+    }
+    roots = pod.root / "roots"
+    for case, text in cases.items():
+        shutil.copytree(pod.state, roots / case / "state")
+        (roots / case / "state" / "wanted").unlink()
+        if text is not None:
+            (roots / case / "state" / "wanted").write_text(text, encoding="utf-8")
+    done = node.windows.pwsh(_CHECK_EACH, env={**pod.environment, "ROOTS": str(roots)})
+    assert (done.returncode, done.stderr) == (0, "")
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert said.keys() == cases.keys()
+    assert f"1 of {len(keys) + 1} rules are missing" in said.pop("other-keys")
+    assert {text.split(",")[0] for text in said.values()} == {f"{IN_FORCE}{hash_[:12]}"}
 
 
 def test_audit_is_in_force_without_rules(node: Node) -> None:

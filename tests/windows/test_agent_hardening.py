@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from tests.windows.agents import ANOTHER_POLICY, CHANGES, OWNER_MARK, REFUSED, Node
+from tests.windows.agents import ANOTHER_POLICY, CHANGES, GROUP, OWNER_MARK, REFUSED, Node
 from tests.windows.pod import bundle_hash
+from tests.windows.windows import FakeWindows
 
 from udp_security.windows import pwsh as powershell
 
@@ -75,6 +77,25 @@ def test_a_copy_that_somebody_changed_is_not_used(node: Node, file: str) -> None
     pod.wait_for(lambda: pod.check()[0], "in force")
     assert node.says() == says
     assert len(pod.said("applied")) == 1
+
+
+def test_a_rules_name_is_no_pattern(windows: FakeWindows, tmp_path: Path) -> None:
+    """The cmdlets take names for patterns, and an administrator may give any."""
+    windows.add_many(
+        {"Name": name, "Group": "somebody"} for name in ("dns-1", "our c", "backtick", "a")
+    )
+    strays = ["*", "dns-*", "our [copy]", "back`tick", "`*", "?", "[a-z]", "50%_"]
+    ours = [{"Name": name, "Group": GROUP, "Protocol": "UDP"} for name in strays]
+    with Node(windows, tmp_path) as node:
+        before = windows.records()
+        pod = node.start()
+        windows.add_many(ours)
+        pod.wait_said("healed")
+        assert not {record["Name"] for record in node.ours()} & set(strays)
+        assert [record for record in windows.records() if record["Group"] != GROUP] == before
+        windows.add_many(ours)
+        assert pod.stop() == "removed"
+        assert windows.records() == before
 
 
 def test_a_pod_that_never_owned_the_node_removes_nothing_when_the_mark_is_gone(node: Node) -> None:

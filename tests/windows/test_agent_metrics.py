@@ -218,6 +218,8 @@ def test_serving(node: Node) -> None:
     port = free_port()
     old, new = node.pod(metrics_port=port), node.pod(metrics_port=port)
     ours, theirs = old.state / "metrics.prom", new.state / "metrics.prom"
+    for pod in (old, new):
+        pod.adopt()
     with serving(old) as old_log, serving(new) as new_log:
         ours.write_text("old 1\n", encoding="utf-8")
         wait_event(old, old_log, "serving")
@@ -257,6 +259,8 @@ def test_serving(node: Node) -> None:
 
 
 def test_serving_without_an_address(node: Node) -> None:
-    done = node.pod(ANOTHER_POLICY, node_ip="", metrics_port=PORT).command("Serve")
+    pod = node.pod(ANOTHER_POLICY, node_ip="", metrics_port=PORT)
+    pod.adopt()
+    done = pod.command("Serve")
     assert done.returncode == 2
     assert " event=bad-environment " in done.stdout

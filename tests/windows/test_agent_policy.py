@@ -49,10 +49,54 @@ def test_a_new_pod_refuses_another_pods_policy(node: Node) -> None:
     assert pod.status()["reason"] == reason
     assert node.windows.calls(*CHANGES) == calls
     assert old.check()[0]
-    # It goes on as soon as the files are its own.
+    # It starts anew as soon as the files are its own.
     pod.mount(own)
+    assert pod.wait_end() == 3
+    (reason,) = pod.said("restarting")
+    assert pod.check() == (False, f"not in force: {reason}")
+    assert pod.status()["reason"] == reason
+    assert node.windows.calls(*CHANGES) == calls
+    pod.start()
     pod.wait_said("applied")
     assert (len(pod.said("foreign-policy")), node.owner()) == (1, pod.uid)
+    assert pod.check()[0]
+
+
+def test_what_was_mounted_for_another_pod_never_guards_the_node(node: Node) -> None:
+    """The mount changes when all of the other agent is loaded, and has not looked yet."""
+    pod = node.pod()
+    own, switched = dict(pod.files), pod.root / "switched"
+    wait = f"""
+[System.IO.File]::WriteAllText('{pod.root / "loaded"}', '')
+while (-not (Test-Path '{switched}')) {{ Start-Sleep -Milliseconds 50 }}
+function Invoke-Agent"""
+    agent = own["Agent.psm1"].decode().replace("\nfunction Invoke-Agent", wait, 1)
+    compiler = own["Compile.psm1"].replace(b"-ne 'enforce'", b"-ne 'nothing'")
+    assert wait in agent and compiler != own["Compile.psm1"]
+    pod.mount({"Agent.psm1": agent.encode(), "Compile.psm1": compiler})
+    pod.start()
+    pod.wait_for((pod.root / "loaded").exists, "an agent that is loaded")
+    pod.mount(own)
+    switched.touch()
+    assert pod.wait_end() == 3
+    assert len(pod.said("restarting")) == 1
+    assert not node.windows.calls(*CHANGES)
+    pod.start()
+    pod.wait_said("applied")
+    assert node.rules() and pod.check()[0]
+
+
+def test_a_pod_that_ends_does_not_start_anew(node: Node) -> None:
+    """Its hook runs in the container, and would be cut off."""
+    pod = node.pod(poll_seconds=0.2)
+    own = dict(pod.files)
+    pod.mount(node.pod(ANOTHER_POLICY).files)
+    pod.start()
+    pod.wait_said("foreign-policy")
+    assert pod.pre_stop() == "nothing to remove"
+    pod.mount(own)
+    pod.wait_said("stopped")
+    assert pod.running and not node.ours()
 
 
 def test_files_that_are_not_whole_are_refused(node: Node) -> None:

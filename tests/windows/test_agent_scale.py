@@ -153,6 +153,8 @@ def test_the_calls_of_a_pass_do_not_grow(tmp_path: Path, pwsh: str) -> None:
             assert [call["cmdlet"] for call in windows.calls("New-NetFirewallRule")] == [
                 "New-NetFirewallRule"  # the owner's mark
             ]
+            warned = [f"{len(rules)} firewall rules" in text for text in pod.said("many-rules")]
+            assert warned == [True] * (name == "many")
             found.append((len(rules), calls_of_pass(node, pod)))
     (few, calls), (many_, same) = found
     print(f"{few} and {many_} rules: {len(calls)} calls")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import Any, Final
 
@@ -83,3 +83,20 @@ def test_the_rules_mean_what_the_oracle_says(
     rules = compiler(policy_json(strategies.merged(values)))
     flows = islice(strategies.flows(values, random.Random(seed)), FLOWS)
     assert not disagreements(values, rules, flows)
+
+
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "127.0.0.0/8", "::1", "::"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_rule_for_loopback_takes_nothing_from_others(
+    compiler: Compiler, loopback: str, first: int
+) -> None:
+    rules = [
+        {"name": "local", "direction": "ingress", "ports": [8125], "to": [loopback]},
+        {"name": "syslog", "direction": "ingress", "ports": [514]},
+    ]
+    values = {"windows": {"scope": "host"}, "rules": [rules[first], rules[1 - first]]}
+    firewall = Firewall(compiler(policy_json(strategies.merged(values))))
+    for source, host in (("10.1.2.3", "172.19.1.1"), ("fd00::7", "fd00::1")):
+        ends = ip_address(source), ip_address(host)
+        assert firewall.admits("ingress", *ends, 514).allowed
+        assert not firewall.admits("ingress", *ends, 8125).allowed

@@ -237,6 +237,26 @@ def test_errors_of_queries(windows: FakeWindows) -> None:
     ]
 
 
+def test_a_name_that_selects_is_a_pattern(windows: FakeWindows) -> None:
+    """Also one whose wildcards are all escaped: PowerShell's source asks for what is LIKE it."""
+    windows.add_many({"Name": name} for name in ("a[b]", "ab", "a*", "a`b"))
+    patterns = ["a*", "a[b]", "a`[b`]", "a`*", "a``b", "A`[B`]", "a?", "a`[", "x`*"]
+    *found, lone, none = each(
+        windows, [f"(Get-NetFirewallRule -Name '{p}').Name" for p in patterns]
+    )
+    assert found == [
+        ["a[b]", "ab", "a*", "a`b"],
+        ["ab"],
+        ["a[b]"],
+        ["a*"],
+        ["a`b"],
+        ["a[b]"],
+        ["ab", "a*"],
+    ]
+    for missing in (lone, none):
+        assert missing[1] == "CmdletizationQuery_NotFound_InstanceID,Get-NetFirewallRule"
+
+
 def test_errors_do_not_end_a_script_unless_told(windows: FakeWindows) -> None:
     windows.add("a")
     said = windows.pwsh("""

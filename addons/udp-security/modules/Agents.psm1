@@ -47,8 +47,8 @@ function Get-AgentSet {
     <#
     .SYNOPSIS
         The agents' DaemonSets: Name, Os, Observed (the status is about this version of it), Desired, Current, Ready, Generation
-        (of the policy), Check (the agents' own check) and Selector: an object with the labels of the nodes that get a pod, or
-        null where more than labels decides.
+        (of the policy), Check (the agents' own check), Keeps (an agent that ends leaves its rules in force) and Selector: an
+        object with the labels of the nodes that get a pod, or null where more than labels decides.
     .PARAMETER Os
         Only those for these operating systems.
     #>
@@ -61,6 +61,7 @@ function Get-AgentSet {
         $pod = $set.spec.template.spec
         $agent = @($pod.containers)[0]
         $hash = @(Get-Field $agent 'env') | Where-Object { $_.name -eq 'UDP_SECURITY_POLICY_SHA256' }
+        $onStop = @(Get-Field $agent 'env') | Where-Object { $_.name -eq 'UDP_SECURITY_ON_STOP' }
         $selector = $null
         $tolerant = @(Get-Field $pod 'tolerations') |
             Where-Object { (Get-Field $_ 'operator') -eq 'Exists' -and -not (Get-Field $_ 'key') }
@@ -75,6 +76,7 @@ function Get-AgentSet {
             Ready      = [int] (Get-Field $set 'status', 'numberReady')
             Generation = "$(Get-Field $hash 'value')".PadRight(12).Substring(0, 12).Trim()
             Check      = @(Get-Field $agent 'readinessProbe', 'exec', 'command')
+            Keeps      = (Get-Field $onStop 'value') -eq 'keep'
         }
     }
 }
@@ -103,7 +105,7 @@ function Get-AgentPod {
 function Get-Bare {
     <#
     .SYNOPSIS
-        The names of nodes that are ready and that a DaemonSet selects, but where none of the pods is.
+        The names of those of the nodes that a DaemonSet selects, but where none of the pods is.
     .PARAMETER Set
         One of Get-AgentSet.
     #>
@@ -117,7 +119,7 @@ function Get-Bare {
     if ($null -eq $Set.Selector) { return }
     $occupied = @($Pods | Where-Object { $_.Os -eq $Set.Os } | ForEach-Object { $_.Node })
     foreach ($node in $Nodes) {
-        if (-not $node.Ready -or $occupied -contains $node.Name) { continue }
+        if ($occupied -contains $node.Name) { continue }
         $other = @($Set.Selector.PSObject.Properties | Where-Object { (Get-Field $node.Labels $_.Name) -ne $_.Value })
         if (-not $other) { $node.Name }
     }
@@ -150,6 +152,21 @@ function Get-Words {
     return $Of.Said
 }
 
+function Invoke-Agent {
+    <#
+    .SYNOPSIS
+        Runs one of an agent's own commands in its pod; what Invoke-Tool returns.
+    .PARAMETER Set
+        The pod's DaemonSet, one of Get-AgentSet.
+    #>
+    [OutputType([pscustomobject])]
+    param([Parameter(Mandatory)] [pscustomobject] $Set, [Parameter(Mandatory)] [pscustomobject] $Pod, [string] $Command)
+
+    # The check's last word is the agent's command. Windows PowerShell takes it in any case.
+    $last = $Set.Check.Count - 1
+    return Invoke-InPod -Pod $Pod.Name -Command ($Set.Check[0..($last - 1)] + $Command)
+}
+
 function Get-AgentStatus {
     <#
     .SYNOPSIS
@@ -159,9 +176,7 @@ function Get-AgentStatus {
     #>
     param([Parameter(Mandatory)] [pscustomobject] $Set, [Parameter(Mandatory)] [pscustomobject] $Pod)
 
-    # The check's last word is the agent's command. Windows PowerShell takes it in any case.
-    $last = $Set.Check.Count - 1
-    $result = Invoke-InPod -Pod $Pod.Name -Command ($Set.Check[0..($last - 1)] + 'status')
+    $result = Invoke-Agent -Set $Set -Pod $Pod -Command 'status'
     if (-not $result.Success) { return }
     try {
         return ConvertFrom-Json -InputObject $result.Text
@@ -178,11 +193,12 @@ function Get-Doubt {
     [OutputType([string[]])]
     param([AllowEmptyCollection()] [pscustomobject[]] $Sets, [AllowEmptyCollection()] [pscustomobject[]] $Nodes)
 
-    $ready = @($Nodes | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
+    $up = @($Nodes | Where-Object { $_.Ready })
+    $ready = @($up | ForEach-Object { $_.Name })
     $pods = @(Get-AgentPod | Where-Object { -not $_.Leaving -and $ready -contains $_.Node })
     foreach ($set in $Sets) {
         if (-not $set.Observed) { "$($set.Name): Kubernetes has not come to it yet" }
-        foreach ($name in Get-Bare -Set $set -Nodes $Nodes -Pods $pods) { "node ${name}: no agent is there" }
+        foreach ($name in Get-Bare -Set $set -Nodes $up -Pods $pods) { "node ${name}: no agent is there" }
         if ($set.Current -lt $set.Desired) { "$($set.Name): $($set.Current) of $($set.Desired) pods exist" }
         foreach ($pod in @($pods | Where-Object { $_.Os -eq $set.Os })) {
             $check = Invoke-InPod -Pod $pod.Name -Command $set.Check
@@ -276,6 +292,40 @@ function Remove-AgentPod {
     $null = Get-ToolText -Name kubectl -Params $params
 }
 
+function Remove-KeptRule {
+    <#
+    .SYNOPSIS
+        Has agents that would leave their rules in force when they end remove them now. Returns the pods of those that did not.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'K2s calls it without anybody to ask')]
+    [OutputType([pscustomobject[]])]
+    param()
+
+    $keeping = @(Get-AgentSet -Os 'linux', 'windows' | Where-Object { $_.Keeps })
+    if (-not $keeping) { return }
+    $ready = @(Get-ClusterNode | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
+    foreach ($pod in @(Get-AgentPod | Where-Object { $ready -contains $_.Node })) {
+        $set = $keeping | Where-Object { $_.Os -eq $pod.Os } | Select-Object -First 1
+        if ($set -and -not (Invoke-Agent -Set $set -Pod $pod -Command 'remove').Success) { $pod }
+    }
+}
+
+function Remove-AgentSet {
+    <#
+    .SYNOPSIS
+        Deletes the agents' DaemonSets, also those that no Helm release has: their pods begin to end, and get no successors.
+    #>
+    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSUseShouldProcessForStateChangingFunctions', '',
+        Justification = 'K2s calls it without anybody to ask')]
+    [OutputType([void])]
+    param()
+
+    # Usually Helm has.
+    if (-not @(Get-AgentSet -Os 'linux', 'windows')) { return }
+    $null = Get-ToolText -Name kubectl -Params (@('delete', 'daemonsets') + $script:Mine + '--ignore-not-found', '--timeout=60s')
+}
+
 function Assert-ClusterDns {
     <#
     .SYNOPSIS
@@ -305,4 +355,4 @@ function Assert-ClusterDns {
 }
 
 Export-ModuleMember -Function Get-GovernedOs, Get-ClusterNode, Get-AgentSet, Get-AgentPod, Get-Bare, Get-AgentStatus,
-    Wait-InForce, Remove-AgentPod, Assert-ClusterDns
+    Wait-InForce, Remove-AgentPod, Remove-AgentSet, Remove-KeptRule, Assert-ClusterDns

@@ -7,6 +7,8 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
+Import-Module (Join-Path $PSScriptRoot 'Json.psm1')
+
 $script:RequestTimeout = '--request-timeout=30s'
 # Bytes of a message to the CLI.
 $script:Most = 4500
@@ -77,8 +79,13 @@ function Get-ToolJson {
     )
 
     $text = Get-ToolText -Name $Name -Params ($Params + '-o', 'json')
-    # In two steps: Windows PowerShell emits an array as one object.
-    $found = ConvertFrom-Json -InputObject $text
+    # Assigned: Windows PowerShell emits an array as one object.
+    try {
+        $found = ConvertFrom-Json -InputObject $text
+    } catch {
+        # Labels and annotations may differ only in case. This takes ten times as long.
+        $found = ConvertFrom-CasedJson -Text $text
+    }
     if ($null -ne $found) { return $found }
 }
 
@@ -91,6 +98,10 @@ function Get-Field {
 
     foreach ($name in $Path) {
         if ($null -eq $Object) { return }
+        if ($Object -is [System.Collections.IDictionary]) {
+            $Object = $Object[$name]
+            continue
+        }
         $property = $Object.PSObject.Properties[$name]
         if ($null -eq $property) { return }
         $Object = $property.Value
@@ -130,10 +141,10 @@ function Get-ShortText {
     param([Parameter(Mandatory)] [AllowEmptyString()] [string] $Text)
 
     if ([System.Text.Encoding]::UTF8.GetByteCount($Text) -le $script:Most) { return $Text }
-    $lines = @(foreach ($line in $Text -split "`r?`n") {
-            if ($line.Length -gt 600) { "$($line.Substring(0, 600))..." } else { $line }
-        })
+    $lines = @($Text -split "`r?`n")
     $last = $lines[-1]
+    if ($last.Length -gt 2000) { $last = "$($last.Substring(0, 2000))..." }
+    $lines = @(foreach ($line in $lines) { if ($line.Length -gt 600) { "$($line.Substring(0, 600))..." } else { $line } })
     $left = $script:Most - [System.Text.Encoding]::UTF8.GetByteCount($last)
     $kept = @()
     foreach ($line in @($lines | Select-Object -SkipLast 1)) {

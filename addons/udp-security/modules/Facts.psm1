@@ -14,7 +14,7 @@ function Get-ClusterFact {
         The running cluster's addresses as CIDRs: a hashtable of podCIDRs, serviceCIDRs and nodeCIDRs.
     .DESCRIPTION
         Pods: the nodes' pod ranges. Services: the ServiceCIDR objects (Kubernetes 1.33 and newer; none before). Nodes: their
-        internal addresses, each alone.
+        internal addresses, each alone. Throws when the cluster does not tell its nodes.
     #>
     [OutputType([hashtable])]
     param()
@@ -29,10 +29,13 @@ function Get-ClusterFact {
             $fact.nodeCIDRs += "$($address.address)/$length"
         }
     }
-    $services = Invoke-Tool -Name kubectl -Params 'get', 'servicecidrs', '-o', 'json'
-    if ($services.Success) {
-        foreach ($service in @(Get-Field (ConvertFrom-Json -InputObject $services.Text) 'items')) {
-            $fact.serviceCIDRs += @(Get-Field $service 'spec', 'cidrs')
+    try {
+        $services = Get-ToolJson -Name kubectl -Params 'get', 'servicecidrs'
+        foreach ($service in @(Get-Field $services 'items')) { $fact.serviceCIDRs += @(Get-Field $service 'spec', 'cidrs') }
+    } catch {
+        if ($_.Exception.Message -notmatch "doesn't have a resource type") {
+            Write-Log ("The cluster does not tell its service CIDRs, so the policy's own are taken (cluster.serviceCIDRs): " +
+                $_.Exception.Message) -Console
         }
     }
     return $fact

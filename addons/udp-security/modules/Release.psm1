@@ -31,6 +31,23 @@ function Get-ChartPath {
     return $path
 }
 
+function Get-DeployedChartPath {
+    <#
+    .SYNOPSIS
+        The packaged chart of the version that is deployed, which may be older than the addon's folder.
+    #>
+    [OutputType([string])]
+    param()
+
+    $entries = Get-ToolJson -Name helm -Params (@('history') + $script:Release)
+    $deployed = @($entries | Where-Object { $_.status -eq 'deployed' } | Select-Object -Last 1)
+    if (-not $deployed) { throw 'No revision of the release is deployed' }
+    $path = Join-Path (Join-Path (Join-Path $script:Root 'manifests') 'chart') "$($deployed[0].chart).tgz"
+    if (Test-Path -LiteralPath $path) { return $path }
+    throw ("The chart that is deployed, '$path', is missing (upgrade the release to the chart of the addon's version with " +
+        "'helm upgrade', or disable the addon and enable it again)")
+}
+
 function Get-Revision {
     <#
     .SYNOPSIS
@@ -49,7 +66,7 @@ function Get-Revision {
     $entries = ConvertFrom-Json -InputObject $history.Text
     foreach ($entry in $entries) {
         $revision.Latest = [int] $entry.revision
-        $revision.Pending = $entry.status -like 'pending-*'
+        $revision.Pending = $entry.status -like 'pending-*' -or $entry.status -eq 'uninstalling'
         if ($entry.status -eq 'deployed') { $revision.Deployed = [int] $entry.revision }
     }
     return $revision
@@ -249,5 +266,6 @@ function Uninstall-Namespace {
     $null = Get-ToolText -Name kubectl -Params 'delete', 'namespace', 'udp-security', '--ignore-not-found', '--timeout=120s'
 }
 
-Export-ModuleMember -Function Get-ChartPath, Get-Revision, Get-ReleaseValue, Get-ChartCluster, Write-Addition, Get-ValueArgument,
-    Get-Rendering, Install-Release, Undo-Release, Uninstall-Release, Install-Namespace, Test-Namespace, Uninstall-Namespace
+Export-ModuleMember -Function Get-ChartPath, Get-DeployedChartPath, Get-Revision, Get-ReleaseValue, Get-ChartCluster,
+    Write-Addition, Get-ValueArgument, Get-Rendering, Install-Release, Undo-Release, Uninstall-Release, Install-Namespace,
+    Test-Namespace, Uninstall-Namespace

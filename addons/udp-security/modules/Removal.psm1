@@ -25,12 +25,15 @@ $script:Look = 'for t in ''nft list chains'' iptables-nft-save ip6tables-nft-sav
 function Wait-Removal {
     <#
     .SYNOPSIS
-        Waits until no agent's pod is left on a node that is ready, and drops the pods of the other nodes, which it names.
+        Waits until no agent's pod is left on a node that is ready, and drops the pods of the other nodes. Returns what
+        Get-Remnant says of the nodes whose pods it dropped; nothing for none.
     .DESCRIPTION
         A pod that does not end in time is dropped as well: what it leaves behind is removed afterwards.
+    .PARAMETER Kept
+        Pods that end, but leave their rules: Get-Remnant names their nodes, too.
     #>
-    [OutputType([void])]
-    param([Parameter(Mandatory)] [int] $Timeout)
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [int] $Timeout, [AllowEmptyCollection()] [pscustomobject[]] $Kept = @())
 
     $deadline = [datetime]::UtcNow.AddSeconds($Timeout)
     $ready = @(Get-ClusterNode | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
@@ -39,11 +42,40 @@ function Wait-Removal {
         Start-Sleep -Seconds 1
         $pods = @(Get-AgentPod)
     }
-    if (-not $pods) { return }
-    $names = ($pods | ForEach-Object { $_.Node } | Select-Object -Unique) -join ', '
-    Write-Log ("The agents on these nodes did not end: $names. Where their rules are still in force when the node is back, run " +
-        "there: Remove-NetFirewallRule -Group udp-security (Windows), or (Linux): $script:Remove") -Console
-    Remove-AgentPod -Pod @($pods | ForEach-Object { $_.Name })
+    if ($pods) { Remove-AgentPod -Pod @($pods | ForEach-Object { $_.Name }) }
+    $left = $Kept + $pods
+    if ($left) { return Get-Remnant -Pod $left }
+}
+
+function Get-Remnant {
+    # On which nodes pods of the agents may have left their rules in force, how long, and what to do about it.
+    #
+    # kubelet ends a pod that the API server has no more: as any other when it knew the pod, else with a grace of one second,
+    # which is enough for a Linux agent.
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [pscustomobject[]] $Pod)
+
+    $names = @($Pod | ForEach-Object { $_.Node } | Select-Object -Unique) -join ', '
+    $commands = @(if ($Pod | Where-Object { $_.Os -eq 'windows' }) { 'Remove-NetFirewallRule -Group udp-security (Windows)' }
+        if ($Pod | Where-Object { $_.Os -eq 'linux' }) { "(Linux): $script:Remove" })
+    return "The agents on these nodes did not remove their rules: $names. They may stay in force there until kubelet ends the " +
+        'agents, as it does when a node is back; a restart removes them from Linux nodes, not from Windows nodes. Where they ' +
+        "are still in force then, run there: $($commands -join ', or ')"
+}
+
+function Clear-NodeRule {
+    <#
+    .SYNOPSIS
+        Removes our rules from the control plane and from this host, if there are any. Throws where they stay, after both.
+    #>
+    [OutputType([void])]
+    param()
+
+    $problems = @(
+        try { Clear-ControlPlane } catch { $_.Exception.Message }
+        try { Clear-WindowsHost } catch { $_.Exception.Message }
+    )
+    if ($problems) { throw ($problems -join "`n") }
 }
 
 function Clear-ControlPlane {
@@ -122,4 +154,4 @@ function Test-NodeRule {
     return (Test-HostRule) -or [bool] (Get-ControlPlaneRule).Found
 }
 
-Export-ModuleMember -Function Wait-Removal, Clear-ControlPlane, Clear-WindowsHost, Test-NodeRule
+Export-ModuleMember -Function Wait-Removal, Clear-NodeRule, Test-NodeRule

@@ -24,13 +24,17 @@ function Get-StatusProperty {
         $sets = @(Get-AgentSet -Os (Get-GovernedOs))
         if (-not $sets) { throw 'There are no agents in the cluster' }
         $nodes = @(Get-ClusterNode)
-        $pods = @(Get-AgentPod | Where-Object { $_.Running -and -not $_.Leaving })
-        $answers = @(Get-Answer -Sets $sets -Nodes $nodes -Pods $pods)
-        $bare = @($sets | ForEach-Object { Get-Bare -Set $_ -Nodes $nodes -Pods $pods })
+        $up = @($nodes | Where-Object { $_.Ready })
+        $ready = @($up | ForEach-Object { $_.Name })
+        $pods = @(Get-AgentPod | Where-Object { -not $_.Leaving })
+        $askable = @($pods | Where-Object { $_.Running -and $ready -contains $_.Node })
+        $answers = @(Get-Answer -Sets $sets -Pods $askable)
+        $bare = @($sets | ForEach-Object { Get-Bare -Set $_ -Nodes $up -Pods $askable })
+        $unasked = @($sets | ForEach-Object { Get-Unasked -Set $_ -Nodes $nodes -Pods $pods -Askable $askable })
         $values = Get-ReleaseValue -All
         $sets | ForEach-Object { Get-RolloutProperty -Set $_ }
         Get-ModeProperty -Values $values
-        Get-GenerationProperty -Answers $answers
+        Get-GenerationProperty -Answers $answers -Unasked $unasked
         Get-ForceProperty -Answers $answers -Bare $bare
         Get-DeniedProperty -Values $values -Answers $answers
         Get-ChangeProperty -Answers $answers
@@ -51,21 +55,39 @@ function Get-Property {
     return @{ Name = $Name; Value = $Value; Okay = $Okay; Message = $Message }
 }
 
+function Get-Unasked {
+    <#
+    .SYNOPSIS
+        The names of the nodes that should have one of a DaemonSet's agents, but none that can be asked.
+    .PARAMETER Pods
+        All agents' pods, which tell what nodes are meant where more than labels decides.
+    .PARAMETER Askable
+        Those of them that can be asked.
+    #>
+    [OutputType([string[]])]
+    param(
+        [pscustomobject] $Set,
+        [AllowEmptyCollection()] [pscustomobject[]] $Nodes,
+        [AllowEmptyCollection()] [pscustomobject[]] $Pods,
+        [AllowEmptyCollection()] [pscustomobject[]] $Askable
+    )
+
+    $asked = @($Askable | Where-Object { $_.Os -eq $Set.Os } | ForEach-Object { $_.Node })
+    $meant = @(Get-Bare -Set $Set -Nodes $Nodes -Pods $Askable) +
+        @($Pods | Where-Object { $_.Os -eq $Set.Os } | ForEach-Object { $_.Node })
+    $meant | Where-Object { $asked -notcontains $_ } | Select-Object -Unique
+}
+
 function Get-Answer {
     <#
     .SYNOPSIS
-        Each agent on a node that is ready: Set, Node and Status, which is null when it does not answer.
+        The agents of these pods: Set, Node and Status, which is null when it does not answer.
     #>
     [OutputType([pscustomobject[]])]
-    param(
-        [pscustomobject[]] $Sets,
-        [AllowEmptyCollection()] [pscustomobject[]] $Nodes,
-        [AllowEmptyCollection()] [pscustomobject[]] $Pods
-    )
+    param([pscustomobject[]] $Sets, [AllowEmptyCollection()] [pscustomobject[]] $Pods)
 
-    $ready = @($Nodes | Where-Object { $_.Ready } | ForEach-Object { $_.Name })
     foreach ($set in $Sets) {
-        foreach ($pod in @($Pods | Where-Object { $_.Os -eq $set.Os -and $ready -contains $_.Node })) {
+        foreach ($pod in @($Pods | Where-Object { $_.Os -eq $set.Os })) {
             [pscustomobject] @{ Set = $set; Node = $pod.Node; Status = Get-AgentStatus -Set $set -Pod $pod }
         }
     }
@@ -108,16 +130,26 @@ function Get-GenerationProperty {
         Whether every node has the policy that was rolled out last. Linux and Windows nodes have their own forms of it.
     #>
     [OutputType([hashtable])]
-    param([AllowEmptyCollection()] [pscustomobject[]] $Answers)
+    param(
+        [AllowEmptyCollection()] [pscustomobject[]] $Answers,
+        # Names of nodes that should have an agent, but none that can be asked.
+        [AllowEmptyCollection()] [string[]] $Unasked
+    )
 
-    $seen = @($Answers | ForEach-Object { "$($_.Set.Os) $(Get-Field $_.Status 'generation')" } | Select-Object -Unique)
-    $other = @($Answers | Where-Object { (Get-Field $_.Status 'generation') -ne $_.Set.Generation } | ForEach-Object { $_.Node })
-    $okay = -not $other
+    $heard = @($Answers | Where-Object { $null -ne $_.Status })
+    $silent = @($Answers | Where-Object { $null -eq $_.Status } | ForEach-Object { $_.Node })
+    $other = @($heard | Where-Object { (Get-Field $_.Status 'generation') -ne $_.Set.Generation } | ForEach-Object { $_.Node })
+    $gaps = @(
+        if ($other) { "another policy on $($other -join ', ')" }
+        if ($silent) { "did not answer: $($silent -join ', ')" }
+        if ($Unasked) { "not asked: $($Unasked -join ', ')" }
+        if (-not $Answers -and -not $Unasked) { 'no agent runs' }
+    )
+    $okay = -not $gaps
+    $seen = @($heard | ForEach-Object { "$($_.Set.Os) $(Get-Field $_.Status 'generation')" } | Select-Object -Unique)
     $message = "All nodes have the same policy ($($seen -join ', '))"
-    if (-not $okay) { $message = "These nodes have another policy than the one rolled out: $($other -join ', '). $script:Remedy" }
-    if (-not $Answers) {
-        $okay = $false
-        $message = "No agent says which policy it has. $script:Remedy"
+    if (-not $okay) {
+        $message = "Not every node is known to have the policy rolled out: $($gaps -join '; '). $script:Remedy"
     }
     return Get-Property -Name 'IsPolicyTheSame' -Value $okay -Okay $okay -Message $message
 }

@@ -61,14 +61,16 @@ function Test-LocalRule {
     $false
 }
 
-# The indices of a store's rules that have one of the values. A value without wildcards that finds none is an error.
+# The indices of a store's rules that match one of the patterns, or with -Exact have one of the values. One without wildcards
+# that finds none is an error.
 function Select-RuleIndex {
     param(
         [hashtable] $State,
         [System.Collections.Generic.List[int]] $Index,
         [string] $Property,
         [string] $Column,
-        [string[]] $Value
+        [string[]] $Value,
+        [switch] $Exact
     )
     # Hundreds of names may be looked for among thousands.
     $known = [System.Collections.Generic.Dictionary[string, System.Collections.Generic.List[int]]]::new(
@@ -82,9 +84,10 @@ function Select-RuleIndex {
     }
     $found = [System.Collections.Generic.SortedSet[int]]::new()
     foreach ($wanted in $Value) {
-        $wild = [wildcardpattern]::ContainsWildcardCharacters($wanted)
+        $wild = -not $Exact -and [wildcardpattern]::ContainsWildcardCharacters($wanted)
         $texts = @($wanted)
-        if ($wild) {
+        # What is selected by is a pattern always: one whose wildcards are all escaped means a text.
+        if (-not $Exact -and ($wild -or $wanted.Contains('`'))) {
             $texts = @($known.Keys) -like $wanted
         }
         $matched = $false
@@ -119,7 +122,7 @@ function Resolve-RuleIndex {
     $index = Get-StoreIndex -State $State -PolicyStore $store
     if ($InputObject.Count -gt 0) {
         $names = @(foreach ($item in $InputObject) { $item.InstanceID })
-        return , (Select-RuleIndex -State $State -Index $index -Property 'InstanceID' -Column 'Name' -Value $names)
+        return , (Select-RuleIndex -State $State -Index $index -Property 'InstanceID' -Column 'Name' -Value $names -Exact)
     }
     foreach ($parameter in $script:keys.Keys) {
         if ($Bound.ContainsKey($parameter)) {

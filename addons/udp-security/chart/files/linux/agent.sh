@@ -49,8 +49,10 @@ BACKEND=nftables
 FAILED=
 
 HERE=${0%/*}
-. "$HERE/log.sh"
 . "$HERE/policy.sh"
+# Of what the rest is about to be read from.
+[ "${1:-}" != run ] || BEGAN=$(bundle_hash "$HERE")
+. "$HERE/log.sh"
 . "$HERE/node.sh"
 . "$HERE/backend.sh"
 . "$HERE/nftables.sh"

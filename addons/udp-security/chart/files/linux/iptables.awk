@@ -7,7 +7,7 @@
 #
 # Every chain is entered by -g, except those that a built-in chain jumps to. RETURN, and the end of a chain, then lead back to the
 # built-in chain: that is how a packet is allowed, for the rules behind ours judge it too. So a chain ends with a -g to what shall
-# become of the packets it knows nothing of. A kernel takes 16 chains in a row.
+# become of the packets it knows nothing of.
 #
 # Fails, with a reason, when that makes more than LINES rules, or when two rules of the policy get one name.
 
@@ -21,6 +21,8 @@ BEGIN {
     SHORTEST = 12
     # Chains for ports have up to so many lines.
     PORTS = 16
+    # A kernel takes so many chains in a row from iptables-nft, the built-in one among them (NFT_JUMP_STACK_SIZE).
+    DEEPEST = 16
 
     OPTION["tracked", "source"] = "-m conntrack --ctorigsrc "
     OPTION["tracked", "destination"] = "-m conntrack --ctreplsrc "
@@ -62,7 +64,12 @@ NF == 7 {
 }
 
 END {
-    for (d = 1; d <= 3; d++) judge(DIRECTIONS[d])
+    while (!judged()) {
+        # Longer chains cost a packet more, but fewer of them are in a row.
+        LONGEST *= 2
+        WAYS *= 2
+        PORTS *= 2
+    }
     for (d = 1; d <= 3; d++) write_direction(DIRECTIONS[d])
     hook("INPUT", "ingress", "-i lo", "egress")
     # kube-proxy may have sent a packet to the node's own NodePort to a pod elsewhere, and its device is still lo here.
@@ -213,7 +220,34 @@ function sort(n,    width, i, left, middle, right, l, r) {
 # [direction, 1..Steps[direction]]: in chain From, what has the Value of the option Kind (source, destination, port, or "" for
 # all) goes to chain To. A chain is a number here, but for those that count, "denied", and "passed" (not for us to judge).
 
+# Whether all directions are judged in rows of chains that a kernel takes. What is too much altogether is not tried again.
+function judged(    longest, way_, d) {
+    split("", Steps)
+    split("", Chains)
+    split("", Depth)
+    split("", source_chain)
+    split("", destination_chain)
+    tables = 0
+    for (d = 1; d <= 3; d++) {
+        judge(way_ = DIRECTIONS[d])
+        Row[way_] = Depth[way_, Judging[way_]]
+        if (Scope[way_] + Row[way_] > longest) longest = Scope[way_] + Row[way_]
+    }
+    # The chain that tells untracked replies, what judges them, and what judges those that are none.
+    if (mirrored() && Scope["egress"] + 1 + Row["ingress"] + Row["egress"] > longest)
+        longest = Scope["egress"] + 1 + Row["ingress"] + Row["egress"]
+    # Before them the built-in chain and ours that it jumps to, behind them "denied" and its counter.
+    return failed || 2 + longest + 2 <= DEEPEST
+}
+
+# Whether untracked egress packets may be replies to what an ingress rule allows.
+function mirrored() {
+    return replies != "none" && Steps["ingress"] > First["ingress"]
+}
+
+# Depth[direction, chain]: the longest row of chains from this one on. What a step leads to has all its own steps by then.
 function step(kind, from, value, to) {
+    if (Depth[way, from] <= Depth[way, to]) Depth[way, from] = Depth[way, to] + 1
     From[way, ++Steps[way]] = from
     Kind[way, Steps[way]] = kind
     Value[way, Steps[way]] = value
@@ -238,6 +272,8 @@ function judge(way_,    start, n, i, id, all, beyond) {
         beyond = way == "forward" ? ++Chains[way] : "passed"
         find(start, way == "egress" ? "destination" : "source", id, 1, n, beyond)
         if (way == "forward") find(beyond, "destination", id, 1, n, "passed")
+        # What is judged, and how deep that is, comes now only.
+        Scope[way] = Depth[way, start] + (way == "forward" ? Depth[way, beyond] : 0)
         start = Judging[way]
     }
     First[way] = Steps[way] + 1
@@ -419,7 +455,7 @@ function write_direction(way,    denied, reject, judging, i, n, address) {
         add(denied, "-m limit --limit 10/second --limit-burst 20 -j LOG --log-prefix \"udp-security denied " way ": \"")
     add(denied, "-j " (setting["mode"] == "audit" ? "RETURN" : setting["denyAction"] == "reject" ? reject : "DROP"))
     write(way, "tracked", way, 1, denied)
-    if (way != "egress" || replies == "none" || Steps["ingress"] <= First["ingress"]) {
+    if (way != "egress" || !mirrored()) {
         write(way, "untracked", way ".u", 1, denied)
         return
     }

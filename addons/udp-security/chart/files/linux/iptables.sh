@@ -8,6 +8,9 @@
 # and to delete a chain that is missing is a failure: whoever claims the node deletes the owner's chain, so of two claimants the
 # second one fails. Where nobody owns it, a claimant first announces itself by UDPSEC-S-<uid> and then deletes all such chains
 # that it sees: of two claimants, one has seen the other. A family has marks of its own; IPv4's tell who owns the node.
+#
+# A new generation is loaded in both families before anything leads to it. Until then it is this pod's: a chain
+# UDPSEC-<generation>-of.<uid> says so, and whoever deletes or replaces that generation deletes it as well.
 
 # How long one call may take, and how long it waits for the lock that the legacy tools have.
 XTABLES_SECONDS=60
@@ -30,7 +33,7 @@ xtables() {
 
 # The variant of the tools: nft or legacy. This pod keeps to what it began with, as long as that works.
 variant() {
-    cat "$STATE/variant" 2>/dev/null || variants | head -n 1
+    grep . "$STATE/variant" 2>/dev/null || variants | head -n 1
 }
 
 # The variants that the image has, the best one first: where our rules are, then where Kubernetes' and Flannel's are.
@@ -53,8 +56,13 @@ iptables_usable() {
     _reason='this image has no iptables-nft and no iptables-legacy'
     for _candidate in $(variants); do
         echo "$_candidate" >"$STATE/variant"
-        try_rules 4 && return 0
-        _reason="iptables-$_candidate: $(iptables_complaint)"
+        if ! try_rules 4; then
+            _reason="iptables-$_candidate: $(iptables_complaint)"
+        elif family_works 6 && ! try_rules 6; then
+            _reason="ip6tables-$_candidate: $(iptables_complaint)"
+        else
+            return 0
+        fi
     done
     rm -f "$STATE/variant"
     echo "$_reason"
@@ -110,7 +118,6 @@ iptables_complaint() {
         _line="$_line (the container needs the capability NET_ADMIN in the node's network namespace, and iptables-legacy NET_RAW)"
         ;;
     *'lock file'*) _line="$_line (iptables-legacy needs the node's /run/xtables.lock, writable)" ;;
-    *'oo many links'*) _line="$_line (iptables-nft takes 16 chains in a row: name fewer ports, or fewer addresses)" ;;
     *'does not exist'* | *'not supported'* | *'missing kernel module'*) _line="$_line (this kernel lacks a module for it)" ;;
     *) ;;
     esac
@@ -120,8 +127,8 @@ iptables_complaint() {
 # --- What the kernel holds --------------------------------------------------------------------------------------------------
 
 # Lines of FAMILY and what is there of ours: `chain NAME [counting]`, `hook BUILT-IN COUNT first|later`, and `owner UID`,
-# `standby UID`, `release NAME`. A chain that is `counting` is just as the compiler makes it. Fails where a family that worked before
-# cannot be read now: not to know the rules is not the same as that there are none.
+# `standby UID`, `release NAME`. A chain that is `counting` is just as the compiler makes it. Fails where a family that worked
+# before cannot be read now: not to know the rules is not the same as that there are none.
 iptables_look() {
     for _each in 4 6; do
         { xtables "$_each" save -t filter 2>/dev/null && echo whole; } | awk -v family="$_each" -v self="$SELF" '
@@ -176,13 +183,24 @@ iptables_releases() {
 }
 
 # The rules in force, each with its family before it: without counters' values, and without who owns them or waits to, but for our
-# own mark. Our rules in built-in chains end with whether they come first there.
+# own mark. Our rules in built-in chains end with whether they come first there. While a pod is about to take the node, chains for
+# its policy stand beside those that this pod loaded: nothing leads there, so they do not matter.
 saved() {
     for _each in 4 6; do
-        xtables "$_each" save -t filter 2>/dev/null | awk -v family="$_each" -v mine="4 :UDPSEC-O-$(printf %.19s "$SELF")" '
-            $1 ~ /^:UDPSEC-/ || $2 ~ /^UDPSEC-/ {
-                if ($0 !~ /^(:|-A )UDPSEC-[OST]-/ || family " " $1 == mine) print family, $1 == "-A" ? $0 : $1
+        xtables "$_each" save -t filter 2>/dev/null | awk -v family="$_each" -v mine="4 :UDPSEC-O-$(printf %.19s "$SELF")" \
+            -v shape="$STATE/shape" '
+            function beside(chain) { return begun && chain ~ /^UDPSEC-([0-9]+-|r\.|denied\.)/ && !(chain in loaded) }
+            $1 ~ /^:UDPSEC-/ { declared[++n] = $1; if ($1 ~ /^:UDPSEC-[0-9]+-of\./) begun = 1; next }
+            # Chains come before rules.
+            !rules_follow && ($1 == "-A" || $1 == "COMMIT") {
+                rules_follow = 1
+                while (begun && (getline line <shape) > 0)
+                    if (split(line, word, " ") == 3 && word[1] == family) loaded[word[2]] = 1
+                for (i = 1; i <= n; i++)
+                    if ((declared[i] !~ /^:UDPSEC-[OST]-/ || family " " declared[i] == mine) && !beside(substr(declared[i], 2)))
+                        print family, declared[i]
             }
+            $2 ~ /^UDPSEC-/ && $2 !~ /^UDPSEC-[OST]-/ && !beside($2) { print family, $0 }
             $1 == "-A" && $2 ~ /^(INPUT|OUTPUT|FORWARD)$/ {
                 rules[$2]++
                 if (/ -j UDPSEC-/) print family, $0, rules[$2] == 1
@@ -253,10 +271,26 @@ load_rules() {
     xtables "$1" restore --noflush -w "$XTABLES_WAIT" 2>"$STATE/complaint"
 }
 
-# The compiled policy $STATE/rules.FAMILY as one transaction, for a kernel with the outline on standard input: this pod becomes
-# the owner instead of whoever has a mark there, counters go on, and our rules come first. transaction FAMILY
-transaction() {
-    awk -v family="$1" -v self="$SELF" -v release="$RELEASE" '
+# The compiled policy $STATE/rules.FAMILY, for a kernel with the outline on standard input: the new generation, and the counters
+# that the kernel lacks. Nothing leads there yet. A generation that somebody else has begun is not replaced. new_generation FAMILY
+new_generation() {
+    awk -v family="$1" -v begun="$(begun_by_us "$_generation")" '
+        part == "outline" { if ($1 == family && $4 == "counting") counting[$3] = 1; next }
+        /^\*/ { print; print "-N " begun; next }
+        $1 == "-I" || /^(:|-A )UDPSEC-[A-Z]+ / || substr($1, 2) in counting || ($1 == "-A" && $2 in counting) { next }
+        /^:UDPSEC-[0-9]/ { print "-N " substr($1, 2); next }
+        { print }' part=outline - part=policy "$STATE/rules.$1"
+}
+
+# The chain that says that this pod has begun a generation. begun_by_us GENERATION
+begun_by_us() {
+    echo "UDPSEC-$1-of.$(printf %.12s "$SELF")"
+}
+
+# Lets our built-in chains lead to the new generation, likewise: this pod becomes the owner instead of whoever has a mark there,
+# and our rules come first. pointing FAMILY
+pointing() {
+    awk -v family="$1" -v self="$SELF" -v release="$RELEASE" -v begun="$(begun_by_us "$_generation")" '
         function leave(chain) { print "-F " chain; print "-X " chain }
         function mark(chain, text) {
             print ":" chain " - [0:0]"
@@ -265,7 +299,6 @@ transaction() {
         part == "outline" {
             if ($1 != family) next
             if ($2 == "hook") { hooks[$3] = $4; first[$3] = $5 == "first" }
-            else if ($4 == "counting") counting[$3] = 1
             else if ($2 == "owner") owner[++owners] = $3
             else if ($2 == "standby") standby[++standbys] = $3
             next
@@ -277,16 +310,43 @@ transaction() {
                 if (!owners || standby[i] == self) leave("UDPSEC-S-" substr(standby[i], 1, 19))
             mark("UDPSEC-O-" substr(self, 1, 19), self)
             if (release != "") mark("UDPSEC-RELEASE", release)
+            leave(begun)
             next
         }
-        substr($1, 2) in counting || ($1 == "-A" && $2 in counting) { next }
         $1 == "-I" {
             if (hooks[$2] == 1 && first[$2]) next
             rule = $0
             sub(/^-I [A-Z]+ 1/, "-D " $2, rule)
             for (i = 1; i <= hooks[$2]; i++) print rule
         }
-        { print }' part=outline - part=policy "$STATE/rules.$1"
+        $1 == "-I" || /^(:|-A )UDPSEC-[A-Z]+ / || /^COMMIT/ { print }' part=outline - part=policy "$STATE/rules.$1"
+}
+
+# What `pointing` replaces: our built-in chains, and whose they are. Fails where that cannot be read. pointers FAMILY
+pointers() {
+    { xtables "$1" save -t filter 2>"$STATE/complaint" && echo whole; } | awk '
+        /^(:|-A )UDPSEC-([A-Z]+|O-[^ ]+) / { print }
+        $1 == "whole" { whole = 1 }
+        END { exit !whole }'
+}
+
+# Undoes `pointing`, as long as this pod is the owner: back to the pointers on standard input.
+pointing_back() {
+    awk -v mark="UDPSEC-O-$(printf %.19s "$SELF")" -v release="$RELEASE" -v begun="$(begun_by_us "$_generation")" '
+        function leave(chain) { print "-F " chain; print "-X " chain }
+        BEGIN { print "*filter"; leave(mark); print "-N " begun }
+        /^:/ { there[substr($1, 2)] = 1 }
+        { print }
+        END {
+            split("INPUT OUTPUT FORWARD", built_in, " ")
+            for (i = 1; i <= 3; i++) {
+                if ("UDPSEC-" built_in[i] in there) continue
+                print "-D " built_in[i] " -p udp -j UDPSEC-" built_in[i]
+                leave("UDPSEC-" built_in[i])
+            }
+            if (release != "" && !("UDPSEC-RELEASE" in there)) leave("UDPSEC-RELEASE")
+            print "COMMIT"
+        }'
 }
 
 # Statements that delete the chains of an outline on standard input which the compiled policy lacks. stale FAMILY
@@ -317,10 +377,11 @@ compiled_shape() {
     echo "$WRITTEN"
 }
 
-# Makes the kernel hold this pod's policy and this pod own it, where the outline was $1 and the owner $2: one transaction a
-# family, which no packet sees half of, and one that deletes the old generation (both in one take the nft variant five times as
-# long). Returns 1 when the kernel or the compiler refuses the policy, 2 when the rules are not as they were seen any more, 3
-# when there is no space to write to. iptables_swap OUTLINE OWNER
+# Makes the kernel hold this pod's policy and this pod own it, where the outline was $1 and the owner $2. Three transactions a
+# family: add the new generation, point our built-in chains to it, delete the old one. Only the second, a few lines, changes a
+# packet's fate, and no packet meets half a policy: both families have a generation before either points to it. Returns 1 when
+# the kernel or the compiler refuses the policy, 2 when the rules are not as they were seen any more, 3 when there is no space to
+# write to. iptables_swap OUTLINE OWNER
 iptables_swap() {
     _generation=$(printf '%s\n' "$1" | sed -n 's/^[46] chain UDPSEC-\([0-9]\{1,5\}\)-.*/\1/p' | sort -n | tail -n 1)
     _generation=$((${_generation:-0} % GENERATIONS + 1))
@@ -337,9 +398,14 @@ iptables_swap() {
     # shellcheck disable=SC2086
     compiled_shape $_families 2>/dev/null >"$STATE/shape.new"
     whole shape.new || { discard_rules; return 3; }
-    for _family in $_families; do
-        swap_family "$_family" "$1" "$2" || { _code=$?; discard_rules; return "$_code"; }
-    done
+    # What was begun before the agent was killed, or could not be taken back.
+    case $1 in *"-of.$(printf %.12s "$SELF")"*) abandon "$1" "$1" ;; *) ;; esac
+    load_and_point "$1" "$2" || {
+        _outcome=$?
+        keeping_complaint abandon_since "$1"
+        discard_rules
+        return "$_outcome"
+    }
     mv "$STATE/shape.new" "$STATE/shape"
     rm -f "$STATE/leftovers"
     for _family in $_families; do
@@ -350,25 +416,22 @@ iptables_swap() {
     discard_rules
 }
 
-# Deletes what is stale, unless another pod, which does that itself, has become the owner. tidy FAMILY
-tidy() {
-    for _try_again in 1 2 3; do
-        _seen=$(iptables_look)
-        [ "$(printf '%s\n' "$_seen" | iptables_owner)" = "$SELF" ] || return 0
-        printf '%s\n' "$_seen" | stale "$1" >"$STATE/stale"
-        [ -s "$STATE/stale" ] || return 0
-        load_rules "$1" <"$STATE/stale" && return 0
+# load_and_point OUTLINE OWNER
+load_and_point() {
+    for _family in $_families; do
+        printf '%s\n' "$1" | new_generation "$_family" | load_rules "$_family" || { blame; return; }
     done
-    return 1
+    _pointers=$(pointers 4) || return 2
+    for _family in $_families; do
+        point "$_family" "$1" "$2" && continue
+        _outcome=$?
+        [ "$_family" = 4 ] || keeping_complaint point_back
+        return "$_outcome"
+    done
 }
 
-# Removes the files of the last swap: space for what has to be remembered.
-discard_rules() {
-    rm -f "$STATE/rules.4" "$STATE/rules.6" "$STATE/transaction" "$STATE/stale" "$STATE/shape.new"
-}
-
-# swap_family FAMILY OUTLINE OWNER
-swap_family() {
+# point FAMILY OUTLINE OWNER
+point() {
     _seen=$2
     _announced=
     if ! printf '%s\n' "$_seen" | grep -q "^$1 owner "; then
@@ -383,18 +446,73 @@ swap_family() {
             return 2
         fi
     fi
-    printf '%s\n' "$_seen" | transaction "$1" >"$STATE/transaction"
-    if ! whole transaction; then
-        _outcome=3
-    elif load_rules "$1" <"$STATE/transaction"; then
-        return 0
-    else
-        grep -q 'xtables lock' "$STATE/complaint" && _outcome=2 || _outcome=1
-    fi
+    _statements=$(printf '%s\n' "$_seen" | pointing "$1")
+    # Less than all is nothing: without its end, the tools load none of it, but no text at all would be no failure.
+    printf '%s\n' "${_statements:-nothing}" | load_rules "$1" && return 0
+    [ -z "$_announced" ] || keeping_complaint withdraw "$1" "$SELF"
+    blame
+}
+
+# How the last load failed, in terms of `iptables_swap`.
+blame() {
+    ! grep -qE 'xtables lock|already exists' "$STATE/complaint" || return 2
+    return 1
+}
+
+# Without its own complaints: those before are what matters. keeping_complaint FUNCTION ARGUMENTS...
+keeping_complaint() {
     _kept=$(cat "$STATE/complaint")
-    [ -z "$_announced" ] || withdraw "$1" "$SELF"
-    printf '%s\n' "$_kept" >"$STATE/complaint"
-    return "$_outcome"
+    "$@"
+    printf '%s\n' "$_kept" 2>/dev/null >"$STATE/complaint"
+}
+
+# Back to what IPv4 had before, since IPv6 has it still.
+point_back() {
+    printf '%s\n' "$_pointers" | pointing_back | load_rules 4 || log warn leftovers \
+        "IPv6 has the policy before, and IPv4 this one, for it cannot be set back: $(iptables_complaint)"
+}
+
+# Deletes, of what an outline has, the generations that this pod began, and the counters that go with them and that the outline
+# before lacked. abandon OUTLINE BEFORE
+abandon() {
+    for _each in 4 6; do
+        printf '%s\n\n%s\n' "$2" "$1" | awk -v family="$_each" -v ours="of.$(printf %.12s "$SELF")" '
+            !NF { now = 1; next }
+            $1 != family || $2 != "chain" { next }
+            !now { before[$3] = 1; next }
+            { chain[++n] = $3; counter[n] = $4 == "counting" && !($3 in before) }
+            match($3, /^UDPSEC-[0-9]+-/) {
+                generation[n] = substr($3, 1, RLENGTH)
+                if (substr($3, RLENGTH + 1) == ours) begun[generation[n]] = some = 1
+            }
+            END {
+                for (i = 1; i <= n && some; i++) {
+                    if (!counter[i] && !(generation[i] in begun)) continue
+                    flush = flush "-F " chain[i] "\n"
+                    drop = drop "-X " chain[i] "\n"
+                }
+                if (some) printf "*filter\n%s%sCOMMIT\n", flush, drop
+            }' | load_rules "$_each"
+    done
+}
+
+abandon_since() {
+    _begun=$(iptables_look) && abandon "$_begun" "$1"
+}
+
+# Deletes what is stale, unless another pod, which does that itself, has become the owner. tidy FAMILY
+tidy() {
+    for _try_again in 1 2 3; do
+        _seen=$(iptables_look)
+        [ "$(printf '%s\n' "$_seen" | iptables_owner)" = "$SELF" ] || return 0
+        printf '%s\n' "$_seen" | stale "$1" | load_rules "$1" && return 0
+    done
+    return 1
+}
+
+# Removes the files of the last swap: space for what has to be remembered.
+discard_rules() {
+    rm -f "$STATE/rules.4" "$STATE/rules.6" "$STATE/shape.new"
 }
 
 iptables_tend() {
@@ -432,11 +550,11 @@ iptables_disown() {
     withdraw 4 "$1" O
 }
 
-# Removes all that is ours, if the owner is still $1.
+# Removes all that is ours, if the owner is still $1. Fails while our rules are in force, whoever's they are by now.
 iptables_remove() {
     # Without IPv4's rules, the other variant might look better for IPv6's.
     _variant=$(variant)
-    echo "$_variant" 2>/dev/null >"$STATE/variant"
+    [ -s "$STATE/variant" ] || echo "$_variant" 2>/dev/null >"$STATE/variant"
     for _family in 4 6; do
         iptables_look | awk -v family="$_family" -v owner="$1" '
             function leave(chain) { flush = flush "-F " chain "\n"; drop = drop "-X " chain "\n" }
@@ -450,10 +568,9 @@ iptables_remove() {
                 # Fails where somebody else is the owner by now.
                 if (family == 4 && owner != "" && !owned) leave("UDPSEC-O-" substr(owner, 1, 19))
                 if (flush != "") printf "*filter\n%s%sCOMMIT\n", flush, drop
-            }' >"$STATE/transaction" 2>/dev/null
-        [ ! -s "$STATE/transaction" ] || load_rules "$_family" <"$STATE/transaction" || { discard_rules; return 1; }
+            }' | load_rules "$_family" || return 1
     done
-    discard_rules
+    _left=$(iptables_look) && ! printf '%s\n' "$_left" | grep -q '^[46] hook '
 }
 
 # Whether iptables can speak to the kernel; it says why not itself.

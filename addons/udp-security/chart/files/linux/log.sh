@@ -17,9 +17,18 @@ one_line() {
 
 # Remembers why this pod doesn't enforce, for `check` and `status`, and logs it once. fail EVENT REASON
 fail() {
-    [ "$FAILED" = "$2" ] || log error "$1" "$2"
+    [ "$FAILED" != "$2" ] || return 1
+    rm -f "$STATE/room"
+    # In one step, for `check` may read it at any time; where there is no space for two, in place.
+    printf '%s\n' "$2" 2>/dev/null >"$STATE/reason.new"
+    if [ -s "$STATE/reason.new" ]; then
+        mv "$STATE/reason.new" "$STATE/reason"
+    else
+        rm -f "$STATE/reason.new"
+        printf '%s\n' "$2" 2>/dev/null >"$STATE/reason"
+    fi
+    log error "$1" "$2"
     FAILED=$2
-    printf '%s\n' "$2" 2>/dev/null >"$STATE/reason"
     return 1
 }
 
@@ -27,4 +36,6 @@ fail() {
 recovered() {
     FAILED=
     rm -f "$STATE/reason" "$STATE/superseded"
+    # Takes the space that a reason will need when there is no other left.
+    [ -e "$STATE/room" ] || echo 'for a reason' 2>/dev/null >"$STATE/room"
 }

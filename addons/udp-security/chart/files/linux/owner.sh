@@ -17,12 +17,11 @@ apply() {
         applied:* | *: | *:"$SELF") ;;
         *) return 1 ;;
         esac
-        _others=$(printf '%s\n' "$_outline" | backend releases | grep -vFx "$RELEASE" | head -n 1)
-        if [ -n "$_others" ] && [ "$_before" != "$SELF" ]; then
-            fail other-release "Helm release $_others guards this node, pod ${_before:-unknown} owns its rules (uninstall one of the two; if \
-that release is gone, $(backend removal_by_hand))"
-            return 1
-        fi
+        [ "$_before" = "$SELF" ] || {
+            alone backend "$_outline" && alone other_backend "$(other_backend look)" || return 1
+        }
+        _stays='the kernel keeps the rules it has'
+        [ -n "$_outline" ] || _stays='no rules are in force'
         _loading=$(uptime_hundredths)
         backend swap "$_outline" "$_before"
         _swapped=$?
@@ -32,18 +31,18 @@ that release is gone, $(backend removal_by_hand))"
         1)
             # When the rules are others by now, not the policy was to blame.
             if [ "$(backend look)" = "$_outline" ]; then
-                fail bad-ruleset "the kernel refuses this policy and keeps the rules it has: $(backend complaint)"
+                fail bad-ruleset "the kernel refuses this policy; $_stays: $(backend complaint)"
                 return 1
             fi
             ;;
         3)
-            fail no-state "cannot write to $STATE, the kernel keeps the rules it has (is its emptyDir full?)"
+            fail no-state "cannot write to $STATE (is its emptyDir full?); $_stays"
             return 1
             ;;
         *) ;;
         esac
         if [ "$_try" = last ]; then
-            fail not-applied "the policy could not be applied, the kernel keeps the rules it has: $(backend complaint)"
+            fail not-applied "the policy could not be applied; $_stays: $(backend complaint)"
             return 1
         fi
         # Another pod was faster: look again at what it left.
@@ -62,6 +61,17 @@ that release is gone, $(backend removal_by_hand))"
     esac
     recovered
     log info "$1" "mode $(fact mode), backend $BACKEND, owner before: ${_before:-none}${2:-}"
+}
+
+# Whether none of these rules is another Helm release's: two policies at once would allow only what both do.
+# alone backend|other_backend OUTLINE
+alone() {
+    _foreign=$(printf '%s\n' "$2" | "$1" releases | grep -vFx "$RELEASE" | head -n 1)
+    [ -z "$_foreign" ] || {
+        _theirs=$(printf '%s\n' "$2" | "$1" owner)
+        fail other-release "Helm release $_foreign guards this node, pod ${_theirs:-unknown} owns its rules (uninstall one of the two; if \
+that release is gone, $("$1" removal_by_hand))"
+    }
 }
 
 # Remembers whose rules of the other backend stand beside ours, for `retire_other`.

@@ -130,7 +130,6 @@ run() {
         log error no-state "$STATE is not a writable directory (the chart mounts an emptyDir there)"
         return 2
     }
-    # Takes the space that a reason will need when there is no other left.
     [ -e "$STATE/applied" ] || echo 'no policy was applied yet' >"$STATE/reason"
     # Of an earlier process of this pod.
     rm -f "$STATE/monitor"
@@ -144,8 +143,8 @@ run() {
         # However often others change something, this takes a quarter of a processor at most. The rests are short for a while,
         # since somebody may do several things in a row.
         _rest=$((3 * ($(uptime_hundredths) - _began)))
-        _most=99
-        [ "$FIGHTS" -le 5 ] || _most=1000
+        _most=1000
+        case $FIGHTS in [1-5]) _most=99 ;; *) ;; esac
         [ "$_rest" -le "$_most" ] || _rest=$_most
         [ -z "$WOKEN" ] || sleep "$((_rest / 100)).$(printf %02d $((_rest % 100)))"
         pause "$(nap "$RETRY")"

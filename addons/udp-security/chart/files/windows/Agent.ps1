@@ -27,19 +27,33 @@ param(
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# The ConfigMap is mounted as `config`, an emptyDir beside it as `state`. A pod keeps to the agent it began with, as to its
-# policy: what is mounted follows the ConfigMap, which may be a later pod's by now.
+# The ConfigMap is mounted as `config`, an emptyDir beside it as `state`. What is mounted follows the ConfigMap, which may still
+# be an earlier pod's, or a later one's by now. So Run copies what has this pod's hash, and that copy does the work.
 $root = Split-Path -Parent $PSScriptRoot
 if ((Split-Path -Leaf $PSScriptRoot) -eq 'adopted') { $root = Split-Path -Parent $root }
-$adopted = Join-Path (Join-Path $root 'state') 'adopted'
-$agent = Join-Path $adopted 'Agent.ps1'
-if ($PSScriptRoot -ne $adopted -and (Test-Path -LiteralPath $agent)) {
+$state = Join-Path $root 'state'
+$adopted = Join-Path $state 'adopted'
+if ($PSScriptRoot -ne $adopted) {
     Import-Module (Join-Path $PSScriptRoot 'State.psm1')
-    # Not a copy that somebody has laid hands on.
-    if (-not (Test-Bundle -Folder $adopted -Hash "$env:UDP_SECURITY_POLICY_SHA256")) {
-        Remove-Module -Name State
-        & $agent @PSBoundParameters
-        exit $LASTEXITCODE
+    $hash = "$env:UDP_SECURITY_POLICY_SHA256"
+    while ($true) {
+        try {
+            $why = if ($Command -eq 'Run') {
+                Copy-Bundle -From $PSScriptRoot -Folder $state -Hash $hash
+            } else {
+                Test-Bundle -Folder $adopted -Hash $hash
+            }
+        } catch {
+            $why = "$_"
+        }
+        if (-not $why) {
+            Remove-Module -Name State
+            & (Join-Path $adopted 'Agent.ps1') @PSBoundParameters
+            exit $LASTEXITCODE
+        }
+        # It has nothing to hand out before Run has its copy. The others say what is the matter.
+        if ($Command -ne 'Serve') { break }
+        Start-Sleep -Seconds 1
     }
 }
 

@@ -26,6 +26,8 @@ function Invoke-Agent {
     $agent = @{
         Config         = Join-Path $Root 'config'
         State          = Join-Path $Root 'state'
+        # Whether this code is the pod's own copy: what is mounted may be another pod's.
+        Adopted        = $PSScriptRoot -eq (Join-Path (Join-Path $Root 'state') 'adopted')
         Uid            = "$env:UDP_SECURITY_POD_UID"
         Release        = "$env:UDP_SECURITY_RELEASE"
         Hash           = $hash
@@ -36,7 +38,7 @@ function Invoke-Agent {
         NodeIP         = "$env:UDP_SECURITY_NODE_IP"
         # Where the node's metrics are to be had; 0: nowhere.
         MetricsPort    = [int] "$env:UDP_SECURITY_METRICS_PORT"
-        # As in policy.json, and the firewall rules that it becomes; see Read-Policy.
+        # As in policy.json, and the firewall rules that it becomes; see Read-Policy and Read-Wanted.
         Policy         = $null
         Wanted         = $null
         # What this pass found in the firewall, if it is as wanted, and whether the last one found another owner.
@@ -51,7 +53,7 @@ function Invoke-Agent {
         Changed        = $false
         # What the running agent remembers; see Read-State.
         Memory         = $null
-        # Whether it was said that the event log cannot be read, that the memory, that the metrics cannot be written.
+        # Whether it was said that the event log cannot be read, that the state folder, that the metrics cannot be written.
         Blind          = $false
         Forgetful      = $false
         Mute           = $false

@@ -56,22 +56,50 @@ function Write-Entry {
 function Read-Policy {
     <#
     .SYNOPSIS
-        Reads and compiles this pod's policy, once: its own copy, or what is mounted until there is one. Throws when it is
-        another pod's, or nothing that the chart makes.
+        Reads this pod's policy, once: its own copy, or what is mounted until there is one. Throws when it is another pod's, or
+        nothing that the chart makes.
     #>
     param([Parameter(Mandatory)] [hashtable] $Agent)
 
-    if ($null -ne $Agent.Wanted) { return }
+    if ($null -ne $Agent.Policy) { return }
     $folder = Join-Path $Agent.State 'adopted'
     if (-not (Test-Path -LiteralPath $folder)) { $folder = $Agent.Config }
     $why = Test-Bundle -Folder $folder -Hash $Agent.Hash
     if ($why) { throw $why }
     $path = Join-Path $folder 'policy.json'
     try {
-        $Agent.Policy = [System.IO.File]::ReadAllText($path) | ConvertFrom-Json
-        $Agent.Wanted = ConvertTo-FirewallRule -Policy $Agent.Policy
+        $policy = [System.IO.File]::ReadAllText($path) | ConvertFrom-Json
+        # Throws where one is missing.
+        $null = $policy.version, $policy.mode, $policy.scope
     } catch {
         throw "$path is not what the chart makes: $($_.Exception.Message)"
+    }
+    $Agent.Policy = $policy
+}
+
+function Read-Wanted {
+    <#
+    .SYNOPSIS
+        Reads this pod's policy and the firewall rules that it becomes, once. Throws as Read-Policy does.
+    #>
+    param(
+        [Parameter(Mandatory)] [hashtable] $Agent,
+        # Of each rule its Key will do: then they need not be compiled again, which can take minutes.
+        [switch] $KeysOnly
+    )
+
+    if ($null -ne $Agent.Wanted) { return }
+    Read-Policy -Agent $Agent
+    $keys = $null
+    if ($KeysOnly) { $keys = Read-RuleKey -Folder $Agent.State -Hash $Agent.Hash }
+    if ($null -ne $keys) {
+        $Agent.Wanted = @(foreach ($key in $keys) { @{ Key = $key } })
+        return
+    }
+    try {
+        $Agent.Wanted = ConvertTo-FirewallRule -Policy $Agent.Policy
+    } catch {
+        throw "policy.json is not what the chart makes: $($_.Exception.Message)"
     }
 }
 
@@ -108,4 +136,4 @@ function Invoke-Alone {
     }
 }
 
-Export-ModuleMember -Function Write-Line, Get-Line, Write-Entry, Read-Policy, Invoke-Alone
+Export-ModuleMember -Function Write-Line, Get-Line, Write-Entry, Read-Policy, Read-Wanted, Invoke-Alone

@@ -234,7 +234,8 @@ function Get-AllowBox {
 
     $exact = [ordered] @{}
     foreach ($rule in $Rules) {
-        if ($rule.Remote.Length) {
+        # To loopback addresses alone nothing has to be allowed.
+        if ($rule.Remote.Length -and $rule.Local.Length) {
             $local = $null
             if ($rule.Narrow) { $local = $rule.Local }
             $key = ($rule.Remote -join ' ') + ' at ' + ($local -join ' ')

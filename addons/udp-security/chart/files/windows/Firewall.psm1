@@ -241,13 +241,22 @@ function Remove-FirewallRule {
 
     # Without a selection the cmdlet removes every rule of the system.
     for ($i = 0; $i -lt $Name.Length; $i += $script:Batch) {
-        $part = $Name[$i..([Math]::Min($i + $script:Batch, $Name.Length) - 1)]
+        $part = @(foreach ($item in $Name[$i..([Math]::Min($i + $script:Batch, $Name.Length) - 1)]) { Get-Pattern -Text $item })
         try {
             Remove-NetFirewallRule -Name $part -PolicyStore $script:Store -ErrorAction Stop
         } catch {
             if ($_.FullyQualifiedErrorId -notlike 'CmdletizationQuery_NotFound*') { throw }
         }
     }
+}
+
+function Get-Pattern {
+    # The pattern that only this text matches. The cmdlets take a name that selects rules for a pattern, and a rule that somebody
+    # put into our group may be called `*`. WildcardPattern.Escape of 5.1 forgets backticks.
+    [OutputType([string])]
+    param([string] $Text)
+
+    return $Text -replace '[`*?\[\]]', '`$0'
 }
 
 function Test-Taken {

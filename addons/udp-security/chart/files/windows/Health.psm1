@@ -194,7 +194,7 @@ function Get-RuleReason {
         if ($owner) { return "superseded: pod $owner owns this node now" }
         'nobody owns this node: the rules or their owner''s mark are gone (the agent puts them back at its next look)'
     }
-    Read-Policy -Agent $Agent
+    Read-Wanted -Agent $Agent -KeysOnly
     $difference = Get-Difference -Wanted $Agent.Wanted -Seen $seen
     if ($difference) { "$difference (the agent mends it at its next look)" }
     Get-Idleness -Seen $seen

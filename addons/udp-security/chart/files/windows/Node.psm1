@@ -37,9 +37,7 @@ function Compare-Firewall {
     $stale = New-Object 'System.Collections.Generic.List[object]'
     $keys = @{}
     foreach ($rule in $Wanted) {
-        # The wanted rules stay the same for as long as the agent runs, and a key of many addresses takes time.
-        if (-not $rule.ContainsKey('Key')) { $rule.Key = Get-RuleKey -Values $rule }
-        $keys[$rule.Key] = $rule
+        $keys[(Get-WantedKey -Rule $rule)] = $rule
     }
     foreach ($rule in $Seen.Rules) {
         if (-not $keys.ContainsKey($rule.Key) -or $there.ContainsKey($rule.Key)) { $stale.Add($rule) }
@@ -47,6 +45,18 @@ function Compare-Firewall {
     }
     $missing = foreach ($key in $keys.Keys) { if (-not $there.ContainsKey($key)) { $keys[$key] } }
     return @{ Missing = @($missing); Stale = $stale }
+}
+
+function Get-WantedKey {
+    <#
+    .SYNOPSIS
+        The key of a wanted rule (see Get-RuleKey), which it keeps: a key of many addresses takes time.
+    #>
+    [OutputType([string])]
+    param([Parameter(Mandatory)] [hashtable] $Rule)
+
+    if (-not $Rule.ContainsKey('Key')) { $Rule.Key = Get-RuleKey -Values $Rule }
+    return $Rule.Key
 }
 
 function Sync-Firewall {
@@ -231,5 +241,5 @@ function Get-NotGoverned {
     }
 }
 
-Export-ModuleMember -Function Get-Owner, Sync-Firewall, Clear-Firewall, Get-Difference, Get-Idleness, Get-StoppedService,
-    Get-Obstacle, Get-NotGoverned
+Export-ModuleMember -Function Get-Owner, Get-WantedKey, Sync-Firewall, Clear-Firewall, Get-Difference, Get-Idleness,
+    Get-StoppedService, Get-Obstacle, Get-NotGoverned

@@ -50,6 +50,41 @@ function Write-State {
     Write-Whole -Path $path -Text $text
 }
 
+function Write-RuleKey {
+    <#
+    .SYNOPSIS
+        Leaves the keys of the rules that a policy becomes to the agent's other commands, in one step.
+    #>
+    param(
+        [Parameter(Mandatory)] [string] $Folder,
+        # Of the policy and the scripts that compiled it.
+        [Parameter(Mandatory)] [string] $Hash,
+        [Parameter(Mandatory)] [AllowEmptyCollection()] [string[]] $Key
+    )
+
+    $text = $Key -join "`n"
+    Write-Whole -Path (Join-Path $Folder 'wanted') -Text ((Get-TextHash -Text "$Hash`n$text") + "`n" + $text)
+}
+
+function Read-RuleKey {
+    <#
+    .SYNOPSIS
+        What Write-RuleKey left; $null when there is nothing, or not exactly what it left for this policy.
+    #>
+    [OutputType([string[]])]
+    param([Parameter(Mandatory)] [string] $Folder, [Parameter(Mandatory)] [AllowEmptyString()] [string] $Hash)
+
+    try {
+        $given, $text = [System.IO.File]::ReadAllText((Join-Path $Folder 'wanted')).Split([char[]] "`n", 2)
+    } catch {
+        # There is none, or it is replaced at this moment.
+        return $null
+    }
+    if ($given -ne (Get-TextHash -Text "$Hash`n$text")) { return $null }
+    if (-not $text) { return , [string[]] @() }
+    return , $text.Split([char[]] "`n")
+}
+
 function Write-Whole {
     # Replaces a file in one step.
     param([string] $Path, [string] $Text)
@@ -153,7 +188,7 @@ function Copy-Bundle {
     param(
         [Parameter(Mandatory)] [string] $From,
         [Parameter(Mandatory)] [string] $Folder,
-        [Parameter(Mandatory)] [string] $Hash
+        [Parameter(Mandatory)] [AllowEmptyString()] [string] $Hash
     )
 
     $to = Join-Path $Folder 'adopted'
@@ -213,5 +248,19 @@ function Get-BundleHash {
     }
 }
 
-Export-ModuleMember -Function Read-State, Write-State, Get-MetricsPath, Write-MetricsText, Get-Timestamp, Test-Flag, Write-Flag,
-    Copy-Bundle, Test-Bundle
+function Get-TextHash {
+    # SHA-256 of a text in UTF-8, in hexadecimal.
+    [OutputType([string])]
+    param([string] $Text)
+
+    $sha = [System.Security.Cryptography.SHA256]::Create()
+    try {
+        $hash = $sha.ComputeHash([System.Text.Encoding]::UTF8.GetBytes($Text))
+    } finally {
+        $sha.Dispose()
+    }
+    return [BitConverter]::ToString($hash).Replace('-', '').ToLowerInvariant()
+}
+
+Export-ModuleMember -Function Read-State, Write-State, Write-RuleKey, Read-RuleKey, Get-MetricsPath, Write-MetricsText,
+    Get-Timestamp, Test-Flag, Write-Flag, Copy-Bundle, Test-Bundle

@@ -19,6 +19,8 @@ foreach ($module in 'Address', 'Firewall', 'Node', 'State', 'Common', 'Metrics')
 $script:Tick = 2
 # Seconds until the next pass when changes of others, which were none of ours, led to the last one.
 $script:Calm = 10
+# Firewall rules from which on a policy is worth a warning: each look asks Windows for all of them.
+$script:Many = 1000
 
 function Invoke-Run {
     <#
@@ -37,6 +39,11 @@ function Invoke-Run {
     # An earlier container of this pod may have been asked to stop; this one was not.
     Write-Flag -Folder $Agent.State -Name 'stopping' -Off
     $Agent.Memory = Read-State -Folder $Agent.State
+    if (-not $Agent.Adopted) {
+        Wait-Bundle -Agent $Agent
+        # To start anew, and load that. A pod that ends does not.
+        if (-not (Test-Flag -Folder $Agent.State -Name 'stopping')) { return 3 }
+    }
     $calm = 0
     while (-not (Test-Flag -Folder $Agent.State -Name 'stopping')) {
         Read-LastChange -Agent $Agent
@@ -52,6 +59,28 @@ function Invoke-Run {
     while ($true) { Start-Sleep -Seconds 60 }
 }
 
+function Wait-Bundle {
+    # This code may be another pod's, so it must not guard the node. Returns when this pod's own was copied, or the pod ends.
+    param([hashtable] $Agent)
+
+    while (-not (Test-Flag -Folder $Agent.State -Name 'stopping')) {
+        try {
+            $why = Copy-Bundle -From $Agent.Config -Folder $Agent.State -Hash $Agent.Hash
+            if (-not $why) {
+                Write-Failure -Agent $Agent -Level warn -LogEvent 'restarting' -Message (
+                    'what was mounted when this container started was another pod''s, and is this pod''s now: the container ' +
+                    'ends, and starts again with what is its own')
+                return
+            }
+            Write-Failure -Agent $Agent -LogEvent 'foreign-policy' -Message $why
+        } catch {
+            Write-Failure -Agent $Agent -LogEvent 'not-applied' -Message (
+                "a step failed, and what was denied stays denied: $($_.Exception.Message)")
+        }
+        Start-Sleep -Milliseconds (1000 * [Math]::Min($script:Tick, $Agent.Poll))
+    }
+}
+
 function Invoke-Pass {
     # Looks and mends; whatever fails is said, and tried again at the next pass.
     param([hashtable] $Agent)
@@ -65,7 +94,7 @@ function Invoke-Pass {
             Write-Failure -Agent $Agent -LogEvent 'foreign-policy' -Message $why
             return
         }
-        Read-Policy -Agent $Agent
+        Read-OwnWanted -Agent $Agent
         $stopped = @(Get-StoppedService)
         if ($stopped) {
             Write-Failure -Agent $Agent -LogEvent 'no-firewall' -Message ($stopped -join '; ')
@@ -85,6 +114,21 @@ function Invoke-Pass {
     } catch {
         Write-Failure -Agent $Agent -LogEvent 'not-applied' -Message (
             "a step failed, and what was denied stays denied: $($_.Exception.Message)")
+    }
+}
+
+function Read-OwnWanted {
+    # Compiles this pod's policy, once, and leaves the result to the probes, which would take as long.
+    param([hashtable] $Agent)
+
+    if ($null -ne $Agent.Wanted) { return }
+    Read-Wanted -Agent $Agent
+    $keys = @(foreach ($rule in $Agent.Wanted) { Get-WantedKey -Rule $rule })
+    Invoke-Remembering -Agent $Agent -Block { Write-RuleKey -Folder $Agent.State -Hash $Agent.Hash -Key $keys }
+    if ($keys.Length -gt $script:Many) {
+        Write-Entry -Agent $Agent -Level warn -LogEvent 'many-rules' -Message (
+            "this policy becomes $($keys.Length) firewall rules, which makes applying them and each look slow (port ranges " +
+            'inside each other, in rules that have a from and a to of their own, multiply: merge some)')
     }
 }
 
@@ -215,12 +259,19 @@ function Write-Failure {
 }
 
 function Write-Memory {
-    # Changes what the agent remembers. A full disk is no reason to stop guarding the node.
+    # Changes what the agent remembers.
     param([hashtable] $Agent, [hashtable] $Change)
 
     foreach ($name in $Change.Keys) { $Agent.Memory[$name] = $Change[$name] }
+    Invoke-Remembering -Agent $Agent -Block { Write-State -Folder $Agent.State -State $Agent.Memory }
+}
+
+function Invoke-Remembering {
+    # Runs a block that writes to the state folder. A full disk is no reason to stop guarding the node.
+    param([hashtable] $Agent, [scriptblock] $Block)
+
     try {
-        Write-State -Folder $Agent.State -State $Agent.Memory
+        & $Block
         $Agent.Forgetful = $false
     } catch {
         if (-not $Agent.Forgetful) {
