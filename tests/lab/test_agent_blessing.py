@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from tests.lab.agents import OTHER, POLICY, TABLE, Node, check, documents, until
+from tests.lab.agents import OTHER, POLICY, TABLE, Node, check, documents, said, until
 from tests.lab.caching import quarantined, set_free, trusting
 
 from udp_security.lab.pod import AgentPod
@@ -100,6 +100,9 @@ def test_right_after_a_start(node: Node, policy: list[str], change: str) -> None
     for delay in DELAYS[change][::2]:
         pod = node.pod(MADE)
         pod.start()
+        if change == "rule-replaced":
+            # Sooner, this alone has the shape of what was loaded, and nothing to be compared with.
+            until(lambda pod=pod: said(pod, "applied"))  # type: ignore[misc]
         damage(node, change, delay)
         recovers(node, pod, policy, f"{delay} s after the start")
         # The next one starts on a node without rules again.

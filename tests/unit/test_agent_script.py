@@ -206,9 +206,11 @@ def test_it_needs_nothing_that_the_image_lacks() -> None:
     external -= words.functions | BUILTINS
     assert {"awk", "sed", "sha256sum", "sleep", "tail", "timeout"} <= external
     assert external - PROGRAMS <= set(rootfs.applets())
-    # What is no plain word is the command line's own command, or iproute2 by its path.
+    # What is no plain word is the command line's own command, a function that another is given, or
+    # iproute2 by its path.
     assert {word for word in words.commands if not re.fullmatch(r"[\w\[-]+", word)} == {
         '"$1"',
+        '"$@"',
         '"$_directory/ip"',
         '"${BACKEND}_$_function"',
         '"iptables-$_variant-save"',

@@ -49,10 +49,10 @@ BACKEND=nftables
 FAILED=
 
 HERE=${0%/*}
-. "$HERE/policy.sh"
-# Of what the rest is about to be read from.
-[ "${1:-}" != run ] || BEGAN=$(bundle_hash "$HERE")
+# Of what the agent is about to be read from.
+[ "${1:-}" != run ] || BEGAN=$(cat "$HERE"/* 2>/dev/null | sha256sum)
 . "$HERE/log.sh"
+. "$HERE/policy.sh"
 . "$HERE/node.sh"
 . "$HERE/backend.sh"
 . "$HERE/nftables.sh"

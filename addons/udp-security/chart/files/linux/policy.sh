@@ -49,5 +49,5 @@ adopt_policy() {
     rm -rf "$STATE/policy"
     mv "$STATE/policy.new" "$STATE/policy"
     # What runs was read from the mount as it was when the container began: maybe an earlier ConfigMap's agent.
-    [ "$BEGAN" = "$WANTED" ] || exec /bin/sh "$STATE/policy/agent.sh" run
+    [ "${BEGAN%% *}" = "$WANTED" ] || exec /bin/sh "$STATE/policy/agent.sh" run
 }
