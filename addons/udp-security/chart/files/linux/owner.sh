@@ -20,7 +20,7 @@ apply() {
         if [ "$_before" != "$SELF" ]; then
             alone backend "$_outline" || return 1
             # Where a pod of this release guards the node, it has made sure of the other backend.
-            [ -n "$_before" ] || alone other_backend "$(other_backend look)" || return 1
+            [ -n "$_before" ] || ! other_backend traces || alone other_backend "$(other_backend look)" || return 1
         fi
         _stays='the kernel keeps the rules it has'
         [ -n "$_outline" ] || _stays='no rules are in force'
