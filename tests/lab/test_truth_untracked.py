@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
+from tests.lab.agents import until
 from tests.lab.table import (
     PATIENCE,
     Governed,
@@ -142,6 +143,9 @@ def local_dns(lab: Lab) -> Iterator[None]:
     lab.ns("node").ip(
         f"address add {LOCAL_DNS.v4} dev lo", f"address add {LOCAL_DNS.v6} dev lo nodad"
     )
+    # The kernel makes its route a moment later.
+    routes = ["ip", "-6", "route", "show", "table", "local", LOCAL_DNS.v6]
+    until(lambda: lab.run("node", routes).stdout)
     yield
     lab.ns("node").ip(*(f"address delete {address} dev lo" for address in both(LOCAL_DNS)))
 
