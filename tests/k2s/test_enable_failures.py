@@ -277,18 +277,11 @@ def test_helm_was_killed_before(k2s: K2s, host: Host, cli: Cli, policy_before: s
     assert generation(k2s) == policy_before
 
 
-def test_helm_was_killed_in_the_first_installation(k2s: K2s, host: Host, cli: Cli) -> None:
+@pytest.mark.parametrize("status", ["pending-install", "uninstalling"])
+def test_helm_was_killed_at_the_only_revision(k2s: K2s, host: Host, cli: Cli, status: str) -> None:
     k2s.be_enabled()
     k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
-    host.helm.revisions()[-1].status = "pending-install"
-    assert cli.enable().error == ""
-    assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
-
-
-def test_helm_was_killed_in_uninstalling(k2s: K2s, host: Host, cli: Cli) -> None:
-    k2s.be_enabled()
-    k2s.write_setup({**k2s.setup(), "EnabledAddons": []})
-    host.helm.revisions()[-1].status = "uninstalling"
+    host.helm.revisions()[-1].status = status
     assert cli.enable().error == ""
     assert k2s.in_force() == {"kubemaster": "enforce", "winhost": "enforce"}
 

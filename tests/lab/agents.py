@@ -39,6 +39,8 @@ POLICY: Final[Mapping[str, Any]] = {
 ANOTHER_POLICY: Final[Mapping[str, Any]] = {
     "rules": [{"name": "other", "direction": "ingress", "ports": [OPEN, 7002]}]
 }
+# The environment of a pod of another Helm release.
+OTHER_RELEASE: Final = {"UDP_SECURITY_RELEASE": "other/one"}
 # Loading it takes a noticeable time. In a plain user's namespace the kernel takes no large one.
 _WARDS: Final = 30 if os.geteuid() or sandbox.rootless() else 300
 LARGE_POLICY: Final[Mapping[str, Any]] = {

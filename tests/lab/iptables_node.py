@@ -30,10 +30,10 @@ class FilterNode(Node):
         self.run = functools.partial(lab.run, "node")
         super().__init__(lab)
 
-    def made(self, values: Mapping[str, Any] = POLICY, poll: float = 0.2) -> Documents:
-        """The chart's documents for this backend."""
+    def made(self, values: Mapping[str, Any] = POLICY, **how: Any) -> Documents:
+        """The chart's documents for this backend; ``how`` as ``documents`` takes it."""
         linux = {**values.get("linux", {}), "backend": "iptables"}
-        return documents({**values, "linux": linux}, poll=poll)
+        return documents({**values, "linux": linux}, **how)
 
     def pod(self, made: Documents | None = None) -> AgentPod:
         """A pod that is not started yet; POLICY's by default."""

@@ -14,6 +14,7 @@ from tests.lab.agents import (
     ANOTHER_POLICY,
     LARGE_POLICY,
     OTHER,
+    OTHER_RELEASE,
     POLICY,
     Node,
     check,
@@ -58,7 +59,7 @@ def test_a_fresh_node_is_claimed_and_given_back(node: Node) -> None:
 def test_a_second_release_does_not_take_the_node_over(node: Node) -> None:
     first = node.start()
     policy = node.policy()
-    second = node.pod(documents(ANOTHER_POLICY, environment={"UDP_SECURITY_RELEASE": "other/one"}))
+    second = node.pod(documents(ANOTHER_POLICY, environment=OTHER_RELEASE))
     second.start()
     (reason,) = until(lambda: said(second, "other-release"))
     assert "Helm release udp-security/udp-security guards this node" in reason

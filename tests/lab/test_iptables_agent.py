@@ -9,7 +9,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,9 @@ from tests.lab.agents import (
     ANOTHER_POLICY,
     OPEN,
     OTHER,
+    OTHER_RELEASE,
     POLICY,
-    agent_container,
+    Documents,
     check,
     config_data,
     documents,
@@ -211,16 +212,7 @@ def test_damage_fails_the_check_and_is_healed(node: FilterNode) -> None:
 
 def test_a_second_release_does_not_take_the_node_over(node: FilterNode) -> None:
     first = node.start()
-    made = node.made(ANOTHER_POLICY)
-    (container,) = (
-        document["spec"]["template"]["spec"]["containers"][0]
-        for document in made
-        if document["kind"] == "DaemonSet" and document["metadata"]["name"].endswith("-linux")
-    )
-    for entry in container["env"]:
-        if entry["name"] == "UDP_SECURITY_RELEASE":
-            entry["value"] = "other/one"
-    second = node.pod(made)
+    second = node.pod(node.made(ANOTHER_POLICY, environment=OTHER_RELEASE))
     second.start()
     (reason,) = until(lambda: said(second, "other-release"))
     assert "Helm release udp-security/udp-security guards this node" in reason
@@ -376,13 +368,10 @@ def test_another_backend_leaves_nothing_behind(node: FilterNode) -> None:
 @pytest.mark.parametrize("first_is", ["nftables", "iptables"])
 def test_a_second_release_does_not_filter_beside_the_first(node: FilterNode, first_is: str) -> None:
     """With the other backend it could: what only one of the two allows would pass no more."""
-    made = {"iptables": node.made(), "nftables": documents()}
-    first = node.start(made.pop(first_is))
-    (others,) = made.values()
-    for entry in agent_container(others)["env"]:
-        if entry["name"] == "UDP_SECURITY_RELEASE":
-            entry["value"] = "other/one"
-    second = node.pod(others)
+    ways: dict[str, Callable[..., Documents]] = {"iptables": node.made, "nftables": documents}
+    first = node.start(ways.pop(first_is)())
+    (other,) = ways.values()
+    second = node.pod(other(environment=OTHER_RELEASE))
     second.start()
     (reason,) = until(lambda: said(second, "other-release"))
     assert "Helm release udp-security/udp-security guards this node" in reason

@@ -39,10 +39,9 @@ function Get-DeployedChartPath {
     [OutputType([string])]
     param()
 
-    $entries = Get-ToolJson -Name helm -Params (@('history') + $script:Release)
-    $deployed = @($entries | Where-Object { $_.status -eq 'deployed' } | Select-Object -Last 1)
-    if (-not $deployed) { throw 'No revision of the release is deployed' }
-    $path = Join-Path (Join-Path (Join-Path $script:Root 'manifests') 'chart') "$($deployed[0].chart).tgz"
+    $revision = Get-Revision
+    if (-not $revision.Deployed) { throw 'No revision of the release is deployed' }
+    $path = Join-Path (Join-Path (Join-Path $script:Root 'manifests') 'chart') "$($revision.Chart).tgz"
     if (Test-Path -LiteralPath $path) { return $path }
     throw ("The chart that is deployed, '$path', is missing (upgrade the release to the chart of the addon's version with " +
         "'helm upgrade', or disable the addon and enable it again)")
@@ -51,13 +50,13 @@ function Get-DeployedChartPath {
 function Get-Revision {
     <#
     .SYNOPSIS
-        Where the release stands: Latest revision and the one that is Deployed, each 0 for none; Pending when Helm was ended in
-        the middle of its work.
+        Where the release stands: Latest revision and the one that is Deployed, each 0 for none, the latter's Chart with its
+        version; Pending when Helm was ended in the middle of its work.
     #>
     [OutputType([hashtable])]
     param()
 
-    $revision = @{ Latest = 0; Deployed = 0; Pending = $false }
+    $revision = @{ Latest = 0; Deployed = 0; Chart = ''; Pending = $false }
     $history = Invoke-Tool -Name helm -Params (@('history') + $script:Release + '-o', 'json')
     if (-not $history.Success) {
         if ($history.Said -match 'release: not found') { return $revision }
@@ -67,7 +66,9 @@ function Get-Revision {
     foreach ($entry in $entries) {
         $revision.Latest = [int] $entry.revision
         $revision.Pending = $entry.status -like 'pending-*' -or $entry.status -eq 'uninstalling'
-        if ($entry.status -eq 'deployed') { $revision.Deployed = [int] $entry.revision }
+        if ($entry.status -ne 'deployed') { continue }
+        $revision.Deployed = [int] $entry.revision
+        $revision.Chart = $entry.chart
     }
     return $revision
 }

@@ -289,7 +289,12 @@ new_generation() {
 
 # The chain that says that this pod has begun a generation. begun_by_us GENERATION
 begun_by_us() {
-    echo "UDPSEC-$1-of.$(printf %.12s "$SELF")"
+    echo "UDPSEC-$1-$(begun_suffix)"
+}
+
+# Its name without the generation.
+begun_suffix() {
+    printf 'of.%.12s' "$SELF"
 }
 
 # Lets our built-in chains lead to the new generation, likewise: this pod becomes the owner instead of whoever has a mark there,
@@ -404,7 +409,7 @@ iptables_swap() {
     compiled_shape $_families 2>/dev/null >"$STATE/shape.new"
     whole shape.new || { discard_rules; return 3; }
     # What was begun before the agent was killed, or could not be taken back.
-    case $1 in *"-of.$(printf %.12s "$SELF")"*) abandon "$1" "$1" ;; *) ;; esac
+    case $1 in *"-$(begun_suffix)"*) abandon "$1" "$1" ;; *) ;; esac
     load_and_point "$1" "$2" || {
         _outcome=$?
         keeping_complaint abandon_since "$1"
@@ -481,7 +486,7 @@ point_back() {
 # before lacked. abandon OUTLINE BEFORE
 abandon() {
     for _each in 4 6; do
-        printf '%s\n\n%s\n' "$2" "$1" | awk -v family="$_each" -v ours="of.$(printf %.12s "$SELF")" '
+        printf '%s\n\n%s\n' "$2" "$1" | awk -v family="$_each" -v ours="$(begun_suffix)" '
             !NF { now = 1; next }
             $1 != family || $2 != "chain" { next }
             !now { before[$3] = 1; next }
